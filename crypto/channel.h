@@ -1,0 +1,77 @@
+// The sealed stream after the handshake: frames are sealed and opened in place, each under the next
+// nonce of its direction, so that a frame that is replayed, moved, cut or changed does not open.
+//
+// Frame on the wire: u32 header (big-endian), ciphertext, 16-byte tag.
+//   header bit 31: 1 for a data frame (chunk bytes), 0 for a message frame
+//   header bits 0..23: bytes of ciphertext without the tag; all others must be 0
+// The header is authenticated as additional data. Nonce: 4 zero bytes and the 64-bit frame counter,
+// big-endian.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/limits.h"
+#include "base/result.h"
+#include "crypto/keys.h"
+
+namespace p2p {
+
+enum class Cipher : std::uint8_t { kAes256Gcm = 1, kChaCha20Poly1305 = 2 };
+std::string_view cipher_name(Cipher cipher);  // "AES-256-GCM", "ChaCha20-Poly1305"
+std::vector<Cipher> available_ciphers();      // best first; AES only where the instructions are
+
+inline constexpr std::size_t kFrameHeaderBytes = 4;
+inline constexpr std::size_t kFrameTagBytes = 16;
+inline constexpr std::size_t kFrameOverheadBytes = kFrameHeaderBytes + kFrameTagBytes;
+
+enum class FrameKind : std::uint8_t { kMessage, kData };
+
+struct FrameHeader {
+  FrameKind kind;
+  std::size_t
+      body_bytes;  // plaintext; the frame takes body_bytes + kFrameOverheadBytes on the wire
+};
+
+// Reads a header and holds it against the limits: kMaxMessageBytes, and for data
+// kMaxDataPayloadBytes plus the eight bytes that name the chunk and offset. Needs kFrameHeaderBytes
+// bytes.
+Result<FrameHeader> parse_frame_header(ByteView bytes);
+
+// One direction's key and frame counter. Movable, not copyable: two copies would reuse nonces.
+class Sealer {
+ public:
+  Sealer(Cipher cipher, const Secret& key);
+  Sealer(Sealer&&) noexcept;
+  Sealer& operator=(Sealer&&) noexcept;
+  ~Sealer();
+  // `frame` is kFrameHeaderBytes, the plaintext body, kFrameTagBytes: header and tag are written,
+  // the body becomes ciphertext in place.
+  void seal(FrameKind kind, MutableBytes frame);
+
+ private:
+  struct Key;
+  std::unique_ptr<Key> key_;
+  std::uint64_t counter_ = 0;
+};
+
+class Opener {
+ public:
+  Opener(Cipher cipher, const Secret& key);
+  Opener(Opener&&) noexcept;
+  Opener& operator=(Opener&&) noexcept;
+  ~Opener();
+  // Opens a whole frame in place and returns the view of its body within it. An error (kMalformed)
+  // means that it was tampered with: the connection must end.
+  Result<MutableBytes> open(MutableBytes frame);
+
+ private:
+  struct Key;
+  std::unique_ptr<Key> key_;
+  std::uint64_t counter_ = 0;
+};
+
+}  // namespace p2p

@@ -1,0 +1,81 @@
+// The handshake of every p2p connection: Noise_XXpsk3_25519_ChaChaPoly_SHA256, sans-IO. Bytes in,
+// bytes out.
+//
+// Wire (docs/protocol.md is the reference):
+//   initiator -> 4 bytes "p2p1" (also the Noise prologue), then u16 length and Noise message 1,
+//   whose payload is
+//                a 16-byte hint: BLAKE3 keyed with derive("p2p 1 psk hint", psk) of the ephemeral
+//                public key. The responder finds the psk by it among those it has, and refuses
+//                before any Diffie-Hellman otherwise.
+//   responder -> u16 length and message 2, whose payload lists its ciphers: one byte each.
+//   initiator -> u16 length and message 3, whose payload is the one cipher it chose, the best both
+//   have. A responder that refuses answers message 1 with u16 length 1 and one byte, a
+//   HandshakeRefusal, then closes. (Only an attacker who replays a hint gets further; message 3
+//   fails then and the connection is closed.)
+// Stream keys: BLAKE3 derive_key("p2p 1 stream <cipher name>") of each key of Split().
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/id.h"
+#include "base/result.h"
+#include "crypto/channel.h"
+#include "crypto/keys.h"
+
+namespace p2p {
+
+inline constexpr std::size_t kMaxHandshakeMessageBytes = 512;
+
+enum class HandshakeRefusal : std::uint8_t {
+  kUnknownSecret = 1,
+  kBusy = 2,
+};
+
+struct HandshakeConfig {
+  KeyPair static_keys;
+  // The initiator uses exactly one; a responder accepts any of them.
+  std::vector<Secret> psks;
+  // In order of preference. Tests shorten it; the default is what this machine can do.
+  std::vector<Cipher> ciphers = available_ciphers();
+};
+
+// What both sides know when the handshake is complete.
+struct Session {
+  Sealer sealer;
+  Opener opener;
+  PeerId remote;
+  std::size_t psk_index = 0;  // which of the config's psks the other side has
+  Cipher cipher = Cipher::kChaCha20Poly1305;
+};
+
+class Handshake {
+ public:
+  enum class Role { kInitiator, kResponder };
+  // A fixed ephemeral key is for tests only.
+  Handshake(Role role, HandshakeConfig config, std::optional<KeyPair> ephemeral = std::nullopt);
+  Handshake(Handshake&&) noexcept;
+  Handshake& operator=(Handshake&&) noexcept;
+  ~Handshake();
+
+  // Takes bytes from the wire and returns how many it used: what follows the last handshake message
+  // is the first sealed frame. An error (kRefused when the other side refused us or knows none of
+  // our secrets, else kMalformed) ends the connection, after take_output() has been sent.
+  Result<std::size_t> on_bytes(ByteView bytes);
+
+  // What must be sent now; empty when nothing. The initiator's first message is there from the
+  // start.
+  Bytes take_output();
+
+  bool complete() const;
+  // Once, after complete().
+  Session take_session();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace p2p
