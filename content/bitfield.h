@@ -1,0 +1,52 @@
+// Bitfield: which chunks somebody has. Fixed size, with the count of set bits always known.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "base/bytes.h"
+#include "content/layout.h"
+
+namespace p2p {
+
+class Bitfield {
+ public:
+  Bitfield() = default;
+  explicit Bitfield(ChunkIndex size, bool value = false);
+
+  // As on the wire and in the journal: bit i of a content is bit (7 - i % 8) of byte i / 8, spare
+  // bits 0. Nothing when the length is off by a byte or a spare bit is set.
+  static std::optional<Bitfield> from_wire(ByteView bytes, ChunkIndex size);
+  Bytes to_wire() const;
+  static std::size_t wire_bytes(ChunkIndex size) { return (std::size_t{size} + 7) / 8; }
+
+  ChunkIndex size() const { return size_; }
+  ChunkIndex count() const { return count_; }
+  bool all() const { return count_ == size_; }
+  bool none() const { return count_ == 0; }
+
+  // The index must be below size(), which is checked.
+  bool test(ChunkIndex index) const;
+  // Both return whether the bit changed.
+  bool set(ChunkIndex index);
+  bool reset(ChunkIndex index);
+
+  // The first set / clear bit at or after `from`; size() when there is none. Word by word.
+  ChunkIndex next_set(ChunkIndex from) const;
+  ChunkIndex next_clear(ChunkIndex from) const;
+  // The first bit at or after `from` that is set here and clear in `other`; size() when there is
+  // none.
+  ChunkIndex next_set_not_in(const Bitfield& other, ChunkIndex from) const;
+  // Has this one anything that `other` lacks?
+  bool has_any_not_in(const Bitfield& other) const { return next_set_not_in(other, 0) != size_; }
+
+  bool operator==(const Bitfield&) const = default;
+
+ private:
+  std::vector<std::uint64_t> words_;
+  ChunkIndex size_ = 0;
+  ChunkIndex count_ = 0;
+};
+
+}  // namespace p2p

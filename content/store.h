@@ -1,0 +1,65 @@
+// Store: a download on disk, crash-safe. Chunks are written to their final place in a partial
+// folder beside the target (".NAME.p2p-partial", holding `data`, `journal` and `lock`); commit()
+// renames the data into place.
+//
+// Resume after a crash loses nothing: chunks in the journal are trusted, and every other chunk with
+// data on disk is hashed. So the journal may lag behind the data, and is never ahead of it.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "base/bytes.h"
+#include "base/result.h"
+#include "content/chunk_reader.h"
+#include "content/manifest.h"
+
+namespace p2p {
+
+struct StoreOptions {
+  bool overwrite = false;  // replace what is at the target, atomically, at commit()
+  HashJob resume_job = {};
+  // Tests stand in for a file system that folds names; by default the store tries in the partial
+  // folder.
+  std::function<bool(const std::filesystem::path& folder)> tells_names_apart = nullptr;
+};
+
+class Store : public ChunkReader {
+ public:
+  // Takes the lock and finds what an earlier fetch left. Errors: kExists (target there and no
+  // overwrite; another fetch holds the lock), kDiskFull (the file system has less free than is
+  // missing), kMalformed (colliding names on a file system that folds them), kIo. `target`'s parent
+  // must exist.
+  static Result<std::unique_ptr<Store>> open(std::shared_ptr<const Manifest> manifest,
+                                             const ContentId& content,
+                                             const std::filesystem::path& target,
+                                             const StoreOptions& options);
+  ~Store() override;
+
+  // Chunks that were on disk and verified at open().
+  const Bitfield& resumed() const;
+
+  // The bytes must have been verified. Different chunks may be written at once from several
+  // threads.
+  Status write_chunk(ChunkIndex chunk, ByteView verified_bytes);
+  Status read(ChunkIndex chunk, std::uint32_t offset, MutableBytes out) const override;
+
+  // Syncs the data, then writes the journal for `verified`, which must have been written before the
+  // call. Blocking, may take seconds: for a worker thread. One call at a time.
+  Status checkpoint(const Bitfield& verified);
+
+  // All chunks are verified: makes empty files and folders, modes and symlinks, syncs everything,
+  // renames into place, syncs the parent, removes the partial folder. Blocking. Reads go on
+  // afterwards, from the target.
+  Status commit();
+
+  const std::filesystem::path& target() const;
+
+ private:
+  struct Impl;
+  explicit Store(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace p2p
