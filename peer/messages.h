@@ -1,0 +1,129 @@
+// What peers of one swarm say to each other, over sealed message frames. Chunk bytes travel in data
+// frames beside them and never enter these objects. docs/protocol.md specifies the encoding.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/endpoint.h"
+#include "base/id.h"
+#include "base/limits.h"
+#include "base/result.h"
+#include "content/bitfield.h"
+#include "content/layout.h"
+
+namespace p2p::peer {
+
+inline constexpr std::uint32_t kProtocolVersion = 1;
+inline constexpr std::size_t kMaxManifestPartBytes = 256 * 1024;
+inline constexpr std::size_t kMaxChunksInHave = 4096;
+inline constexpr std::size_t kMaxByeTextBytes = 200;
+// Requests one side may have unanswered with the other; more is a violation.
+inline constexpr std::size_t kMaxQueuedRequests = 256;
+
+// Stands for a chunk of the sender's choice in Request, Cancel and Reject.
+inline constexpr ChunkIndex kAnyChunk = 0xffffffff;
+
+// The first message of each side.
+struct Join {
+  std::uint32_t version = kProtocolVersion;
+  SwarmId swarm;
+  std::uint16_t port = 0;  // where the sender listens; 0: it does not
+  bool operator==(const Join&) const = default;
+};
+
+// The manifest, from anyone who has it; it is checked whole, against the content id.
+struct ManifestRequest {
+  std::uint32_t offset = 0;
+  bool operator==(const ManifestRequest&) const = default;
+};
+struct ManifestPart {
+  std::uint32_t total_bytes = 0;
+  std::uint32_t offset = 0;
+  Bytes data;  // empty when the sender has no manifest; total_bytes is 0 then
+  bool operator==(const ManifestPart&) const = default;
+};
+
+// "I have the manifest, and these chunks of it": once from each side, as soon as it has the
+// manifest. No chunk message goes to a side that has not sent it.
+struct Chunks {
+  Bitfield have;
+  bool operator==(const Chunks&) const = default;
+};
+// More chunks since then, all verified; with none it is a keep-alive.
+struct Have {
+  std::vector<ChunkIndex> chunks;
+  std::uint32_t load = 0;  // requests waiting at the sender
+  bool operator==(const Have&) const = default;
+};
+// Chunks that the sender cannot give any more.
+struct Lost {
+  std::vector<ChunkIndex> chunks;
+  bool operator==(const Lost&) const = default;
+};
+
+// Every Request ends in the whole chunk or one Reject. A request for kAnyChunk leaves the choice to
+// the other side, which names it by a Give before its data (or Reject{kAnyChunk} when it has
+// nothing the asker lacks).
+struct Request {
+  ChunkIndex chunk = kAnyChunk;
+  bool operator==(const Request&) const = default;
+};
+struct Give {
+  ChunkIndex chunk = 0;
+  std::uint32_t load = 0;
+  bool operator==(const Give&) const = default;
+};
+// Answered by Reject{kCancelled}, unless the whole chunk was already sent.
+struct Cancel {
+  ChunkIndex chunk = kAnyChunk;
+  bool operator==(const Cancel&) const = default;
+};
+enum class RejectReason : std::uint8_t {
+  kCancelled = 1,
+  kNotHere = 2,
+  kBusy = 3,
+  kSourceChanged = 4
+};
+struct Reject {
+  ChunkIndex chunk = kAnyChunk;
+  RejectReason reason = RejectReason::kNotHere;
+  bool operator==(const Reject&) const = default;
+};
+
+// Peers the sender is connected to.
+struct Peers {
+  std::vector<Endpoint> endpoints;
+  bool operator==(const Peers&) const = default;
+};
+
+enum class ByeReason : std::uint8_t {
+  kStopping = 1,
+  kFull = 2,       // try the peers named just before
+  kDuplicate = 3,  // there is a connection between the two already
+  kSelf = 4,       // both ends are the same peer
+  kNotServed = 5,  // no such swarm here, or not with this secret
+  kBanned = 6,     // for a bad chunk
+  kViolation = 7,  // of the protocol; the text says which
+  kTimeout = 8,
+  kBothComplete = 9,  // neither can do anything for the other
+  kVersion = 10,
+};
+struct Bye {
+  ByeReason reason = ByeReason::kStopping;
+  std::string text;
+  bool operator==(const Bye&) const = default;
+};
+
+using Message = std::variant<Join, ManifestRequest, ManifestPart, Chunks, Have, Lost, Request, Give,
+                             Cancel, Reject, Peers, Bye>;
+
+// Canonical msgpack arrays, first element the message's number. decode refuses whatever is not
+// exactly a message within its limits.
+Bytes encode(const Message& message);
+Result<Message> decode(ByteView bytes);
+
+}  // namespace p2p::peer

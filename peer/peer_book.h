@@ -1,0 +1,96 @@
+// PeerBook: which peers of a swarm to dial, admit, keep and avoid; sans-IO. It keeps the number of
+// neighbours near the degree, leaves room for newcomers, passes on whom it knows, and remembers who
+// lied.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/endpoint.h"
+#include "base/id.h"
+#include "base/random.h"
+#include "base/time.h"
+#include "peer/messages.h"
+#include "peer/swarm.h"
+
+namespace p2p::peer {
+
+struct PeerBookConfig {
+  PeerId self;
+  // We dial until we have this many neighbours...
+  std::size_t degree = 10;
+  // ...and are found by others up to this many. At the cap, a newcomer takes the place of a
+  // neighbour that has been there for kSettled, so that no island forms.
+  std::size_t max_neighbours = 50;
+  std::size_t max_dialing = 8;
+  std::size_t max_candidates = 2000;
+};
+
+inline constexpr Duration kSettled = std::chrono::seconds(10);
+inline constexpr Duration kFirstRedial = std::chrono::seconds(1);
+inline constexpr Duration kLastRedial = std::chrono::minutes(1);
+inline constexpr Duration kPeersInterval =
+    std::chrono::seconds(30);  // between two Peers messages to a neighbour
+inline constexpr std::size_t kMaxBanned = 10'000;
+
+// Make a TCP connection, shake hands, say Join. Ends in on_joined or on_dial_failed.
+struct Dial {
+  Endpoint endpoint;
+};
+// Close with a Bye. `known` is sent as Peers before it, for the one who is turned away.
+struct Close {
+  ConnectionId connection;
+  Bye bye;
+  std::vector<Endpoint> known;
+};
+struct SendPeers {
+  ConnectionId connection;
+  std::vector<Endpoint> endpoints;
+};
+using PeerBookAction = std::variant<Dial, Close, SendPeers>;
+
+class PeerBook {
+ public:
+  PeerBook(PeerBookConfig config, Random random, Time now);
+  ~PeerBook();
+
+  // From owners, links, and Peers messages. Undialable ones are skipped; over the cap, old failures
+  // make room first. `lasting`: named by the link, never forgotten.
+  void on_candidates(const std::vector<Endpoint>& endpoints, bool lasting, Time now);
+
+  // Both sides have said Join. `dialled` is the endpoint for our own dials. `listens` is where the
+  // other side can be dialled (the observed address and its port), if it listens. Answers whether
+  // it is admitted as a neighbour; otherwise a Close action follows. Of two connections between the
+  // same two peers, the one that the smaller PeerId dialled stays.
+  bool on_joined(ConnectionId connection, const PeerId& peer, std::optional<Endpoint> dialled,
+                 std::optional<Endpoint> listens, Time now);
+  void on_disconnected(ConnectionId connection, Time now);
+  // `for_good`: it is ourselves, or it refused our secret.
+  void on_dial_failed(const Endpoint& endpoint, bool for_good, Time now);
+  void ban(const PeerId& peer);
+  bool is_banned(const PeerId& peer) const;
+
+  // A complete peer dials nobody: those who lack something come to it.
+  void set_complete(Time now);
+
+  // How many more neighbours we could use, beyond the candidates at hand.
+  std::size_t wanted() const;
+  std::size_t neighbours() const;
+  std::size_t dialing() const;
+  // Is there anyone left to try, now or later?
+  bool has_candidates() const;
+
+  Time next_timeout() const;
+  void on_timeout(Time now);
+  std::optional<PeerBookAction> poll_action();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace p2p::peer
