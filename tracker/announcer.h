@@ -1,0 +1,131 @@
+// Announcer: one peer's side of discovery for one swarm; sans-IO. Keeps a connection to each owner,
+// announces on it, reconnects with back-off, and turns handouts and news into candidates. An owner
+// that is away costs a pause in discovery and nothing else.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/endpoint.h"
+#include "base/id.h"
+#include "base/random.h"
+#include "base/time.h"
+#include "tracker/messages.h"
+
+namespace p2p::tracker {
+
+// Owners are numbered in the order of the config.
+using OwnerIndex = std::uint32_t;
+
+// The wait before connecting again doubles from the first to the last; each wait is drawn between
+// its half and the whole, so that the peers of an owner that restarted do not come at once. It
+// starts anew when a connection has brought a Handout.
+inline constexpr Duration kFirstRetry = std::chrono::milliseconds(500);
+inline constexpr Duration kLastRetry = std::chrono::seconds(20);
+inline constexpr Duration kAnswerTimeout = std::chrono::seconds(10);
+// Used until a handout names an interval.
+inline constexpr Duration kDefaultInterval = std::chrono::seconds(30);
+// A peer with too few neighbours asks sooner than the interval, but not more often than this. While
+// it stays hungry the wait doubles up to the interval; wanting more than before starts it anew.
+inline constexpr Duration kHungryInterval = std::chrono::seconds(5);
+
+struct AnnouncerConfig {
+  SwarmId swarm;
+  std::size_t owner_count = 0;
+  std::uint16_t listen_port = 0;
+  std::vector<Endpoint> advertised;  // the first kMaxAdvertised that are dialable are sent
+};
+
+struct ConnectOwner {
+  OwnerIndex owner;
+};
+// Give up this connection: it did not answer in time, or broke the protocol. The announcer has
+// counted it as gone and will connect again; report on_owner_disconnected before that or not at
+// all.
+struct DisconnectOwner {
+  OwnerIndex owner;
+  std::string reason;
+};
+struct SendToOwner {
+  OwnerIndex owner;
+  Message message;
+};
+// At most kMaxPeersInMessage, as the owner gave them: nothing is kept, nothing is weeded out.
+struct FoundPeers {
+  OwnerIndex owner;
+  std::vector<PeerRecord> peers;
+};
+using AnnouncerAction = std::variant<ConnectOwner, DisconnectOwner, SendToOwner, FoundPeers>;
+
+class Announcer {
+ public:
+  // The first actions, a ConnectOwner for each owner, stand ready at once.
+  Announcer(AnnouncerConfig config, Random random, Time now);
+
+  // The first announce of a connection says `started` (again until one is answered by a Handout),
+  // and whether the peer is complete.
+  void on_owner_connected(OwnerIndex owner, Time now);
+  // Also for a connection that could not be made.
+  void on_owner_disconnected(OwnerIndex owner, Time now);
+  // A message that no owner sends disconnects it. One of another swarm is ignored, so that several
+  // announcers may share a connection. A Handout that was not asked for is news: its interval does
+  // not count.
+  void on_message(OwnerIndex owner, const Message& message, Time now);
+
+  // What the next announces say. Completion is announced at once: each connected owner hears
+  // `completed` once, unless it was told with `started`.
+  void set_progress(std::uint16_t have_permille, bool complete, Time now);
+  // How many more neighbours the swarm could use; 0 when it has enough or is complete.
+  void set_wanted(std::size_t peers, Time now);
+  // Says `stopped` to every connected owner, once; no timers after it, and every other input is
+  // ignored (a connection that comes up late is disconnected).
+  void stop(Time now);
+
+  Time next_timeout() const;
+  void on_timeout(Time now);
+  std::optional<AnnouncerAction> poll_action();
+
+  // Text of the last refusal of an owner, for the person; empty when none.
+  const std::string& last_refusal() const { return last_refusal_; }
+
+ private:
+  enum class State { kWaiting, kConnecting, kConnected };
+  struct OwnerLink {
+    State state = State::kConnecting;
+    Duration retry = kFirstRetry;  // before jitter
+    Time retry_at;                 // while waiting
+    // Of the connection:
+    Time announced_at;
+    bool awaiting = false;       // an answer to the announce of announced_at
+    bool accepted = false;       // it answered with a Handout
+    bool told_complete = false;  // an announce said so
+    Duration interval = kDefaultInterval;
+    Duration hungry_wait = kHungryInterval;
+  };
+
+  OwnerLink& link_at(OwnerIndex index, Time now);
+  bool is_hungry() const { return wanted_ > 0 && !complete_; }
+  Time due(const OwnerLink& link) const;
+  void announce(OwnerIndex index, Event event);
+  void on_handout(OwnerIndex index, const Handout& handout);
+  void on_refusal(OwnerIndex index, const Refusal& refusal);
+  void give_up(OwnerIndex index, std::string reason);
+  void wait_to_retry(OwnerLink& link);
+
+  AnnouncerConfig config_;
+  Random random_;
+  Time now_;
+  std::vector<OwnerLink> links_;
+  std::uint16_t have_permille_ = 0;
+  bool complete_ = false;
+  std::size_t wanted_ = 0;
+  bool stopped_ = false;
+  std::string last_refusal_;
+  std::deque<AnnouncerAction> actions_;
+};
+
+}  // namespace p2p::tracker

@@ -1,0 +1,164 @@
+// PeerTable: who is in which swarm. A plain data structure with a clock passed in; the hand-out
+// policy is here. Entries are found in O(1), samples are drawn in O(want): never a walk or a
+// permutation of a swarm. An entry takes about 150 bytes.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "base/endpoint.h"
+#include "base/id.h"
+#include "base/limits.h"
+#include "base/random.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "tracker/expiry_heap.h"
+#include "tracker/messages.h"
+
+namespace p2p::tracker {
+
+using ConnectionId = std::uint64_t;  // the shell's name for a connection; never reused
+
+struct TableLimits {
+  std::size_t swarms = 100'000;
+  std::size_t entries = 1'000'000;  // at most 2^32 - 2
+  // Of one IP address, over all swarms: one host cannot fill the table. An IPv6 network is not
+  // counted as one host, since a whole cluster may be in one /64; `entries` bounds that.
+  std::size_t entries_per_address = 20'000;
+};
+
+// Entries that one expire() looks at: about a millisecond of work.
+inline constexpr std::size_t kMaxExpiredPerCall = 8192;
+
+struct TableEntry {
+  PeerId peer;
+  Endpoint endpoint;  // not dialable (port 0): counted, told news, but never handed out
+  bool complete = false;
+  Time expires;
+  ConnectionId connection = 0;  // the one that put it last; the table only keeps it
+};
+
+class PeerTable {
+ public:
+  PeerTable(TableLimits limits, Random random);
+  PeerTable(const PeerTable&) = delete;
+  PeerTable& operator=(const PeerTable&) = delete;
+
+  // Adds or renews. kLimit names the limit that stands in the way; an entry that was there stays as
+  // it was. `source` is the address the limit counts.
+  Status put(const SwarmId& swarm, const TableEntry& entry, const IpAddress& source);
+  // Brings the expiry forward to `at` where it is later.
+  void expire_by(const SwarmId& swarm, const PeerId& peer, Time at);
+  void remove(const SwarmId& swarm, const PeerId& peer);
+  std::optional<TableEntry> find(const SwarmId& swarm, const PeerId& peer) const;
+
+  // Up to `want` (at most kMaxPeersInMessage) different entries that can be dialled, at random and
+  // in random order, never `asker` itself. Entries at loopback addresses are given only to askers
+  // at loopback addresses: elsewhere they would name the asker's own host.
+  std::vector<PeerRecord> sample(const SwarmId& swarm, const PeerId& asker, const IpAddress& to,
+                                 std::size_t want);
+  // Up to `want` (the same limit) peers (their ids) at random that are not complete, for news.
+  std::vector<PeerId> sample_incomplete(const SwarmId& swarm, const PeerId& except,
+                                        std::size_t want);
+
+  std::size_t swarm_size(const SwarmId& swarm) const;
+  std::size_t complete_count(const SwarmId& swarm) const;
+  std::size_t swarm_count() const { return swarm_of_id_.size(); }
+  std::size_t entry_count() const { return index_.size(); }
+
+  // The earliest expiry (may be earlier than the true one: harmless), and the removal of those that
+  // have expired: at most kMaxExpiredPerCall a call, so that the end of a million entries does not
+  // hold up everyone else. While next_expiry() is not after `now`, more are left.
+  Time next_expiry() const { return expiries_.earliest(); }
+  void expire(Time now);
+
+ private:
+  using Slot = ExpiryHeap::Slot;
+  static constexpr Slot kNoSlot = UINT32_MAX;
+  static constexpr std::size_t kSlotsPerBlock = 256;
+  // The members of a swarm stand in one list for each way of being asked for, so that a draw never
+  // meets one that it must not take. Even numbers: incomplete; the odd one after each: complete.
+  enum Group : std::uint8_t { kPublic = 0, kLoopback = 2, kListensNowhere = 4, kGroupCount = 6 };
+
+  struct Entry {
+    PeerId peer;
+    Endpoint endpoint;
+    IpAddress source;
+    std::uint8_t group = 0;
+    std::uint32_t swarm = 0;
+    std::uint32_t position = 0;  // in its group's list; of a free slot: the next free slot
+    ConnectionId connection = 0;
+    Time expires;
+  };
+  using Block = std::array<Entry, kSlotsPerBlock>;
+
+  struct Swarm {
+    SwarmId id;
+    std::array<std::vector<Slot>, kGroupCount> groups;
+    std::size_t size() const;
+  };
+
+  // The index holds slots only and reads the keys from the entries.
+  struct Key {
+    std::uint32_t swarm;
+    const PeerId& peer;
+    template <typename H>
+    friend H AbslHashValue(H state, const Key& key) {
+      return H::combine(std::move(state), key.swarm, key.peer);
+    }
+  };
+  struct SlotHash {
+    using is_transparent = void;
+    const PeerTable* table;
+    std::size_t operator()(const Key& key) const;
+    std::size_t operator()(Slot slot) const;
+  };
+  struct SlotEqual {
+    using is_transparent = void;
+    const PeerTable* table;
+    bool operator()(Slot a, Slot b) const { return a == b; }
+    bool operator()(Slot slot, const Key& key) const;
+    bool operator()(const Key& key, Slot slot) const { return (*this)(slot, key); }
+  };
+
+  const Entry& at(Slot slot) const {
+    return (*blocks_[slot / kSlotsPerBlock])[slot % kSlotsPerBlock];
+  }
+  Entry& at(Slot slot) { return const_cast<Entry&>(std::as_const(*this).at(slot)); }
+  static std::uint8_t group_of(const Endpoint& endpoint, bool complete);
+
+  const Swarm* find_swarm(const SwarmId& swarm) const;
+  Slot find_slot(const SwarmId& swarm, const PeerId& peer) const;
+  Status add(const SwarmId& swarm, const TableEntry& entry, const IpAddress& source);
+  Status renew(Slot slot, const TableEntry& entry, const IpAddress& source);
+  Status count_address(const IpAddress& source);
+  void uncount_address(const IpAddress& source);
+  std::uint32_t take_swarm(const SwarmId& id);
+  Slot take_slot();
+  void join_group(Slot slot, std::uint8_t group);
+  void leave_group(Slot slot);
+  void erase(Slot slot);
+  std::size_t draw(const Swarm& swarm, std::span<const std::uint8_t> groups, Slot except,
+                   std::span<Slot> out);
+
+  TableLimits limits_;
+  Random random_;
+  std::vector<std::unique_ptr<Block>> blocks_;
+  Slot first_free_ = kNoSlot;
+  std::vector<Swarm> swarms_;
+  std::vector<std::uint32_t> free_swarms_;
+  absl::flat_hash_map<SwarmId, std::uint32_t> swarm_of_id_;
+  absl::flat_hash_set<Slot, SlotHash, SlotEqual> index_;
+  absl::flat_hash_map<IpAddress, std::uint32_t> entries_of_address_;
+  // Never later than an entry's true expiry: a renewal leaves it, and expire() corrects it.
+  ExpiryHeap expiries_;
+};
+
+}  // namespace p2p::tracker
