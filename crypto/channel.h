@@ -28,20 +28,27 @@ inline constexpr std::size_t kFrameHeaderBytes = 4;
 inline constexpr std::size_t kFrameTagBytes = 16;
 inline constexpr std::size_t kFrameOverheadBytes = kFrameHeaderBytes + kFrameTagBytes;
 
+// The body of a data frame: eight bytes that name the chunk and offset, and the payload.
+inline constexpr std::size_t kMaxDataBodyBytes = 8 + kMaxDataPayloadBytes;
+
 enum class FrameKind : std::uint8_t { kMessage, kData };
 
 struct FrameHeader {
   FrameKind kind;
-  std::size_t
-      body_bytes;  // plaintext; the frame takes body_bytes + kFrameOverheadBytes on the wire
+  // Of plaintext; the frame takes body_bytes + kFrameOverheadBytes on the wire.
+  std::size_t body_bytes;
 };
 
-// Reads a header and holds it against the limits: kMaxMessageBytes, and for data
-// kMaxDataPayloadBytes plus the eight bytes that name the chunk and offset. Needs kFrameHeaderBytes
-// bytes.
+// Reads a header and holds it against the limits: kMaxMessageBytes and kMaxDataBodyBytes (kLimit
+// past them, kMalformed where reserved bits are set). Needs kFrameHeaderBytes bytes.
 Result<FrameHeader> parse_frame_header(ByteView bytes);
 
-// One direction's key and frame counter. Movable, not copyable: two copies would reuse nonces.
+class FrameKey;
+
+// One direction's key and frame counter. Movable, not copyable: two copies would reuse nonces. One
+// key may seal 2^64-1 frames; AES-GCM's own bound (2^48 blocks with a margin of 2^-33) is 4 PiB a
+// connection, so there is no rekeying. No call allocates or copies the body. Not thread-safe: it
+// belongs to the lane of its connection.
 class Sealer {
  public:
   Sealer(Cipher cipher, const Secret& key);
@@ -49,12 +56,11 @@ class Sealer {
   Sealer& operator=(Sealer&&) noexcept;
   ~Sealer();
   // `frame` is kFrameHeaderBytes, the plaintext body, kFrameTagBytes: header and tag are written,
-  // the body becomes ciphertext in place.
+  // the body becomes ciphertext in place. A body past the limits of its kind is a bug.
   void seal(FrameKind kind, MutableBytes frame);
 
  private:
-  struct Key;
-  std::unique_ptr<Key> key_;
+  std::unique_ptr<const FrameKey> key_;
   std::uint64_t counter_ = 0;
 };
 
@@ -65,13 +71,14 @@ class Opener {
   Opener& operator=(Opener&&) noexcept;
   ~Opener();
   // Opens a whole frame in place and returns the view of its body within it. An error (kMalformed)
-  // means that it was tampered with: the connection must end.
+  // means that it was tampered with: the connection must end. Nothing opens after an error, so that
+  // a caller who forgets to end it cannot be led past a frame that was cut out.
   Result<MutableBytes> open(MutableBytes frame);
 
  private:
-  struct Key;
-  std::unique_ptr<Key> key_;
+  std::unique_ptr<const FrameKey> key_;
   std::uint64_t counter_ = 0;
+  bool failed_ = false;
 };
 
 }  // namespace p2p

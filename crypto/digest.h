@@ -16,6 +16,9 @@ class Hasher {
   static Hasher derive(
       std::string_view context);  // BLAKE3 derive_key mode; contexts are listed in docs/protocol.md
   static Hasher keyed(const Secret& key);  // BLAKE3 keyed mode
+  Hasher(const Hasher&) = default;
+  Hasher& operator=(const Hasher&) = default;
+  ~Hasher();  // wipes the key, and what was hashed under it
 
   void update(ByteView bytes);
   Digest finish() const;
