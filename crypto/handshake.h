@@ -3,16 +3,19 @@
 //
 // Wire (docs/protocol.md is the reference):
 //   initiator -> 4 bytes "p2p1" (also the Noise prologue), then u16 length and Noise message 1,
-//   whose payload is
-//                a 16-byte hint: BLAKE3 keyed with derive("p2p 1 psk hint", psk) of the ephemeral
-//                public key. The responder finds the psk by it among those it has, and refuses
-//                before any Diffie-Hellman otherwise.
+//                whose payload is the hint of psk_list.h: the responder finds the psk by it among
+//                those it has, and refuses before any Diffie-Hellman otherwise.
 //   responder -> u16 length and message 2, whose payload lists its ciphers: one byte each.
 //   initiator -> u16 length and message 3, whose payload is the one cipher it chose, the best both
-//   have. A responder that refuses answers message 1 with u16 length 1 and one byte, a
-//   HandshakeRefusal, then closes. (Only an attacker who replays a hint gets further; message 3
-//   fails then and the connection is closed.)
+//                have.
+// A responder that refuses answers message 1 with u16 length 1 and one byte, a HandshakeRefusal,
+// then closes. (Only an attacker who replays a hint gets further; message 3 fails then and the
+// connection is closed.)
 // Stream keys: BLAKE3 derive_key("p2p 1 stream <cipher name>") of each key of Split().
+//
+// What each side knows: the responder, when complete, that the other side has the psk and the
+// private key of `remote`, now. The initiator, when complete, knows that of the private key only;
+// that the responder has the psk too it knows from the first frame that opens.
 #pragma once
 
 #include <memory>
@@ -24,6 +27,7 @@
 #include "base/result.h"
 #include "crypto/channel.h"
 #include "crypto/keys.h"
+#include "crypto/psk_list.h"
 
 namespace p2p {
 
@@ -34,10 +38,14 @@ enum class HandshakeRefusal : std::uint8_t {
   kBusy = 2,
 };
 
+// The bytes of a refusal, for a responder that has no room for a connection: to be sent in place of
+// a Handshake's output, whatever has arrived so far, before the connection is closed.
+Bytes handshake_refusal(HandshakeRefusal reason);
+
 struct HandshakeConfig {
   KeyPair static_keys;
   // The initiator uses exactly one; a responder accepts any of them.
-  std::vector<Secret> psks;
+  PskList psks;
   // In order of preference. Tests shorten it; the default is what this machine can do.
   std::vector<Cipher> ciphers = available_ciphers();
 };
@@ -62,12 +70,17 @@ class Handshake {
 
   // Takes bytes from the wire and returns how many it used: what follows the last handshake message
   // is the first sealed frame. An error (kRefused when the other side refused us or knows none of
-  // our secrets, else kMalformed) ends the connection, after take_output() has been sent.
+  // our secrets, else kMalformed) ends the connection, after take_output() has been sent; every
+  // later call returns it again.
   Result<std::size_t> on_bytes(ByteView bytes);
 
   // What must be sent now; empty when nothing. The initiator's first message is there from the
   // start.
   Bytes take_output();
+
+  // Why the other side refused us, where it did: a busy one is worth another try later. Anybody on
+  // the path can forge this.
+  std::optional<HandshakeRefusal> refusal() const;
 
   bool complete() const;
   // Once, after complete().
