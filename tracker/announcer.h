@@ -79,7 +79,8 @@ class Announcer {
   // What the next announces say. Completion is announced at once: each connected owner hears
   // `completed` once, unless it was told with `started`.
   void set_progress(std::uint16_t have_permille, bool complete, Time now);
-  // How many more neighbours the swarm could use; 0 when it has enough or is complete.
+  // How many more neighbours the swarm could use; 0 when it has enough or is complete. Best said
+  // before the first connection: an announce asks for as many, and a later wish waits for the next.
   void set_wanted(std::size_t peers, Time now);
   // Says `stopped` to every connected owner, once; no timers after it, and every other input is
   // ignored (a connection that comes up late is disconnected).

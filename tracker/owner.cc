@@ -1,0 +1,225 @@
+#include "tracker/owner.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace p2p::tracker {
+namespace {
+
+// The endpoint with the most points; the first of equals, none where no points are given.
+template <typename Points>
+const Endpoint* best_of(const std::vector<Endpoint>& endpoints, Points points) {
+  const Endpoint* best = nullptr;
+  int most = 0;
+  for (const Endpoint& endpoint : endpoints) {
+    const int given = endpoint.is_dialable() ? points(endpoint.address) : 0;
+    if (given > most) best = &endpoint, most = given;
+  }
+  return best;
+}
+
+bool same_family(const IpAddress& a, const IpAddress& b) { return a.is_v4() == b.is_v4(); }
+
+}  // namespace
+
+Owner::Owner(OwnerConfig config, Random random, Time now)
+    : config_(std::move(config)),
+      random_(random.fork("owner")),
+      now_(now),
+      table_(config_.limits, random) {}
+
+void Owner::advance(Time now) {
+  now_ = std::max(now_, now);
+  table_.expire(now_);
+}
+
+void Owner::on_timeout(Time now) { advance(now); }
+
+void Owner::on_connected(ConnectionId connection, const PeerId& peer, const IpAddress& observed,
+                         Time now) {
+  advance(now);
+  P2P_CHECK(connections_.try_emplace(connection, Connection{peer, observed, {}}).second);
+}
+
+void Owner::on_disconnected(ConnectionId connection, Time now) {
+  advance(now);
+  forget(connection);
+}
+
+void Owner::forget(ConnectionId id) {
+  const auto found = connections_.find(id);
+  if (found == connections_.end()) return;
+  const Connection& connection = found->second;
+  for (const SwarmId& swarm : connection.swarms) {
+    const auto entry = table_.find(swarm, connection.peer);
+    if (entry && entry->connection == id)
+      table_.expire_by(swarm, connection.peer, now_ + kDisconnectGrace);
+  }
+  connections_.erase(found);
+}
+
+void Owner::on_message(ConnectionId connection, const Message& message, Time now) {
+  advance(now);
+  const auto found = connections_.find(connection);
+  if (found == connections_.end()) return;
+  if (const auto* announce = std::get_if<Announce>(&message)) {
+    on_announce(connection, found->second, *announce);
+  } else if (const auto* lookup = std::get_if<Lookup>(&message)) {
+    on_lookup(connection, found->second, *lookup);
+  } else {
+    forget(connection);
+    actions_.push_back(CloseConnection{connection, "a peer sent a message that only owners send"});
+  }
+}
+
+void Owner::on_announce(ConnectionId id, Connection& connection, const Announce& announce) {
+  if (!serves(announce.swarm)) return refuse(id, announce.swarm, "not served here");
+  if (announce.event == Event::kStopped) return on_stopped(id, connection, announce.swarm);
+  const Duration interval = draw_interval();
+  const bool complete = announce.complete || announce.event == Event::kCompleted;
+  const bool self = is_self(announce.swarm, connection.peer);
+  const bool newcomer =
+      !self && announce.event == Event::kStarted && !table_.find(announce.swarm, connection.peer);
+  if (!self && !keep(id, connection, announce, interval)) return;
+
+  Handout answer{announce.swarm, interval, {}};
+  if (!complete) answer.peers = handout(announce.swarm, connection, announce.want);
+  send(id, std::move(answer));
+  if (newcomer) push_news(announce.swarm, connection.peer);
+}
+
+bool Owner::keep(ConnectionId id, Connection& connection, const Announce& announce,
+                 Duration interval) {
+  auto& swarms = connection.swarms;
+  const bool known = std::find(swarms.begin(), swarms.end(), announce.swarm) != swarms.end();
+  if (!known && swarms.size() >= kMaxSwarmsPerConnection) {
+    refuse(id, announce.swarm, "too many contents announced on one connection");
+    return false;
+  }
+  TableEntry entry;
+  entry.peer = connection.peer;
+  entry.endpoint = endpoint_of(connection, announce);
+  entry.complete = announce.complete || announce.event == Event::kCompleted;
+  entry.expires = now_ + std::chrono::duration_cast<Duration>(interval * kLifeIntervals);
+  entry.connection = id;
+  Status kept = table_.put(announce.swarm, entry, connection.observed);
+  if (!kept) {
+    refuse(id, announce.swarm, std::move(kept).error().message);
+    return false;
+  }
+  if (!known) swarms.push_back(announce.swarm);
+  return true;
+}
+
+void Owner::on_stopped(ConnectionId id, Connection& connection, const SwarmId& swarm) {
+  std::erase(connection.swarms, swarm);
+  const auto entry = table_.find(swarm, connection.peer);
+  if (!entry) return;
+  if (entry->connection != id && connections_.contains(entry->connection)) return;
+  table_.remove(swarm, connection.peer);
+}
+
+void Owner::on_lookup(ConnectionId id, const Connection& connection, const Lookup& lookup) {
+  if (!serves(lookup.swarm)) return refuse(id, lookup.swarm, "not served here");
+  send(id, Handout{lookup.swarm, draw_interval(), handout(lookup.swarm, connection, lookup.want)});
+}
+
+void Owner::send(ConnectionId id, Message message) {
+  actions_.push_back(SendMessage{id, std::move(message)});
+}
+
+void Owner::refuse(ConnectionId id, const SwarmId& swarm, std::string text) {
+  send(id, Refusal{swarm, std::move(text)});
+}
+
+void Owner::push_news(const SwarmId& swarm, const PeerId& newcomer) {
+  const auto entry = table_.find(swarm, newcomer);
+  if (!entry || !entry->endpoint.is_dialable()) return;
+  const PeerRecord record{entry->endpoint, entry->complete};
+  for (const PeerId& peer : table_.sample_incomplete(swarm, newcomer, kNewsPeers)) {
+    const ConnectionId id = table_.find(swarm, peer)->connection;
+    const auto connection = connections_.find(id);
+    if (connection == connections_.end()) continue;  // gone, and in its grace
+    if (record.endpoint.address.is_loopback() && !connection->second.observed.is_loopback())
+      continue;
+    send(id, Handout{swarm, Duration::zero(), {record}});
+  }
+}
+
+bool Owner::serves(const SwarmId& swarm) const {
+  return !config_.only_swarm || *config_.only_swarm == swarm;
+}
+
+bool Owner::is_self(const SwarmId& swarm, const PeerId& peer) const {
+  const auto self = selves_.find(swarm);
+  return self != selves_.end() && self->second.peer == peer;
+}
+
+Endpoint Owner::endpoint_of(const Connection& connection, const Announce& announce) const {
+  const IpAddress& observed = connection.observed;
+  // Port 0 says that nobody should dial, whatever is advertised.
+  if (config_.trust_advertised && announce.port != 0) {
+    const Endpoint* best = best_of(announce.advertised, [&](const IpAddress& address) {
+      if (address.is_loopback()) return observed.is_loopback() ? 1 : 0;
+      return same_family(address, observed) ? 3 : 2;
+    });
+    if (best != nullptr) return *best;
+  }
+  return Endpoint{observed, announce.port};
+}
+
+std::vector<PeerRecord> Owner::handout(const SwarmId& swarm, const Connection& to,
+                                       std::size_t want) {
+  want = std::min(want, kMaxPeersInMessage);
+  std::vector<PeerRecord> peers = table_.sample(swarm, to.peer, to.observed, want);
+  add_self(peers, swarm, to, want);
+  return peers;
+}
+
+void Owner::add_self(std::vector<PeerRecord>& peers, const SwarmId& swarm, const Connection& to,
+                     std::size_t want) {
+  const auto self = selves_.find(swarm);
+  if (self == selves_.end() || self->second.peer == to.peer || want == 0) return;
+  const Endpoint* endpoint = best_of(self->second.endpoints, [&](const IpAddress& address) {
+    const int family = same_family(address, to.observed) ? 1 : 0;
+    if (address.is_loopback()) return to.observed.is_loopback() ? 3 + family : 0;
+    return 1 + family;
+  });
+  if (endpoint == nullptr) return;
+  const PeerRecord record{*endpoint, self->second.complete};
+  if (peers.size() < want) {
+    peers.push_back(record);
+    std::swap(peers.back(), peers[random_.below(peers.size())]);
+  } else if (random_.below(table_.swarm_size(swarm) + 1) < want) {
+    // One more member of the swarm, as likely as each of the others to be among those drawn.
+    peers[random_.below(peers.size())] = record;
+  }
+}
+
+void Owner::set_self(const SwarmId& swarm, const PeerId& self, std::vector<Endpoint> endpoints,
+                     bool complete) {
+  selves_.insert_or_assign(swarm, Self{self, std::move(endpoints), complete});
+}
+
+// Every entry announces once an interval: entries / interval announces arrive a second.
+Duration Owner::draw_interval() {
+  double seconds = to_seconds(config_.max_interval);
+  if (config_.announces_per_second > 0)
+    seconds =
+        std::min(seconds, static_cast<double>(table_.entry_count()) / config_.announces_per_second);
+  seconds = std::max(seconds, to_seconds(config_.min_interval));
+  seconds *= 1 + kIntervalJitter * (2 * random_.unit() - 1);
+  const Duration interval = std::clamp(from_seconds(std::min(seconds, to_seconds(kMaxInterval))),
+                                       kMinInterval, kMaxInterval);
+  return std::chrono::duration_cast<std::chrono::milliseconds>(interval);
+}
+
+std::optional<OwnerAction> Owner::poll_action() {
+  if (actions_.empty()) return std::nullopt;
+  OwnerAction action = std::move(actions_.front());
+  actions_.pop_front();
+  return action;
+}
+
+}  // namespace p2p::tracker

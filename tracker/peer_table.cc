@@ -1,0 +1,290 @@
+#include "tracker/peer_table.h"
+
+#include <algorithm>
+
+#include "absl/hash/hash.h"
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+
+namespace p2p::tracker {
+namespace {
+
+Error limit(const std::string& text) { return Error{ErrorCode::kLimit, text}; }
+
+}  // namespace
+
+std::size_t PeerTable::Swarm::size() const {
+  std::size_t total = 0;
+  for (const auto& group : groups) total += group.size();
+  return total;
+}
+
+std::size_t PeerTable::SlotHash::operator()(const Key& key) const { return absl::Hash<Key>()(key); }
+
+std::size_t PeerTable::SlotHash::operator()(Slot slot) const {
+  const Entry& entry = table->at(slot);
+  return (*this)(Key{entry.swarm, entry.peer});
+}
+
+bool PeerTable::SlotEqual::operator()(Slot slot, const Key& key) const {
+  const Entry& entry = table->at(slot);
+  return entry.swarm == key.swarm && entry.peer == key.peer;
+}
+
+PeerTable::PeerTable(TableLimits limits, Random random)
+    : limits_(limits),
+      random_(random.fork("peer table")),
+      index_(0, SlotHash{this}, SlotEqual{this}) {
+  P2P_CHECK(limits.entries < kNoSlot);
+}
+
+Status PeerTable::put(const SwarmId& swarm, const TableEntry& entry, const IpAddress& source) {
+  const Slot slot = find_slot(swarm, entry.peer);
+  return slot == kNoSlot ? add(swarm, entry, source) : renew(slot, entry, source);
+}
+
+Status PeerTable::add(const SwarmId& swarm, const TableEntry& entry, const IpAddress& source) {
+  if (entry_count() >= limits_.entries)
+    return limit(absl::StrCat("the table is full (", limits_.entries, " entries)"));
+  if (swarm_count() >= limits_.swarms && !swarm_of_id_.contains(swarm))
+    return limit(absl::StrCat("the table is full (", limits_.swarms, " swarms)"));
+  P2P_TRY(count_address(source));
+  const Slot slot = take_slot();
+  Entry& added = at(slot);
+  added.peer = entry.peer;
+  added.endpoint = entry.endpoint;
+  added.source = source;
+  added.swarm = take_swarm(swarm);
+  added.connection = entry.connection;
+  added.expires = entry.expires;
+  join_group(slot, group_of(entry.endpoint, entry.complete));
+  index_.insert(slot);
+  expiries_.set(slot, entry.expires);
+  return {};
+}
+
+Status PeerTable::renew(Slot slot, const TableEntry& entry, const IpAddress& source) {
+  Entry& renewed = at(slot);
+  if (renewed.source != source) {
+    P2P_TRY(count_address(source));
+    uncount_address(renewed.source);
+    renewed.source = source;
+  }
+  const std::uint8_t group = group_of(entry.endpoint, entry.complete);
+  if (group != renewed.group) {
+    leave_group(slot);
+    join_group(slot, group);
+  }
+  renewed.endpoint = entry.endpoint;
+  renewed.connection = entry.connection;
+  renewed.expires = entry.expires;
+  if (entry.expires < expiries_.due(slot)) expiries_.set(slot, entry.expires);
+  return {};
+}
+
+void PeerTable::expire_by(const SwarmId& swarm, const PeerId& peer, Time time) {
+  const Slot slot = find_slot(swarm, peer);
+  if (slot == kNoSlot || at(slot).expires <= time) return;
+  at(slot).expires = time;
+  if (time < expiries_.due(slot)) expiries_.set(slot, time);
+}
+
+void PeerTable::remove(const SwarmId& swarm, const PeerId& peer) {
+  const Slot slot = find_slot(swarm, peer);
+  if (slot != kNoSlot) erase(slot);
+}
+
+std::optional<TableEntry> PeerTable::find(const SwarmId& swarm, const PeerId& peer) const {
+  const Slot slot = find_slot(swarm, peer);
+  if (slot == kNoSlot) return std::nullopt;
+  const Entry& entry = at(slot);
+  return TableEntry{entry.peer, entry.endpoint, entry.group % 2 == 1, entry.expires,
+                    entry.connection};
+}
+
+void PeerTable::expire(Time now) {
+  for (std::size_t i = 0; i < kMaxExpiredPerCall && expiries_.earliest() <= now; ++i) {
+    if (expiries_.empty()) return;  // now is kNever
+    const Slot slot = expiries_.earliest_slot();
+    if (at(slot).expires > now)
+      expiries_.set(slot, at(slot).expires);
+    else
+      erase(slot);
+  }
+}
+
+std::vector<PeerRecord> PeerTable::sample(const SwarmId& swarm, const PeerId& asker,
+                                          const IpAddress& to, std::size_t want) {
+  std::vector<PeerRecord> records;
+  const Swarm* found = find_swarm(swarm);
+  if (found == nullptr || want == 0) return records;
+  constexpr std::uint8_t kDialable[] = {kPublic, kPublic + 1, kLoopback, kLoopback + 1};
+  const std::span<const std::uint8_t> groups(kDialable, to.is_loopback() ? 4 : 2);
+  std::array<Slot, kMaxPeersInMessage> slots;
+  const std::span<Slot> out(slots.data(), std::min(want, slots.size()));
+  const std::size_t count = draw(*found, groups, find_slot(swarm, asker), out);
+  records.reserve(count);
+  for (const Slot slot : out.first(count))
+    records.push_back(PeerRecord{at(slot).endpoint, at(slot).group % 2 == 1});
+  return records;
+}
+
+std::vector<PeerId> PeerTable::sample_incomplete(const SwarmId& swarm, const PeerId& except,
+                                                 std::size_t want) {
+  std::vector<PeerId> peers;
+  const Swarm* found = find_swarm(swarm);
+  if (found == nullptr || want == 0) return peers;
+  constexpr std::uint8_t kIncomplete[] = {kPublic, kLoopback, kListensNowhere};
+  std::array<Slot, kMaxPeersInMessage> slots;
+  const std::span<Slot> out(slots.data(), std::min(want, slots.size()));
+  const std::size_t count = draw(*found, kIncomplete, find_slot(swarm, except), out);
+  for (const Slot slot : out.first(count)) peers.push_back(at(slot).peer);
+  return peers;
+}
+
+// Draws as many different members as fit into `out`, each equally likely and in random order, from
+// the groups taken as one row in which `except` is skipped.
+std::size_t PeerTable::draw(const Swarm& swarm, std::span<const std::uint8_t> groups, Slot except,
+                            std::span<Slot> out) {
+  std::size_t row = 0;
+  std::size_t skipped = SIZE_MAX;
+  for (const std::uint8_t group : groups) {
+    if (except != kNoSlot && at(except).group == group) skipped = row + at(except).position;
+    row += swarm.groups[group].size();
+  }
+  if (skipped != SIZE_MAX) --row;
+
+  const std::size_t count = std::min(out.size(), row);
+  std::array<std::uint32_t, kMaxPeersInMessage> picked;
+  if (row <= 4 * kMaxPeersInMessage) {
+    // A small row is shuffled as far as needed (Fisher and Yates).
+    std::array<std::uint32_t, 4 * kMaxPeersInMessage> order;
+    for (std::size_t i = 0; i < row; ++i) order[i] = static_cast<std::uint32_t>(i);
+    for (std::size_t i = 0; i < count; ++i) {
+      std::swap(order[i], order[i + random_.below(row - i)]);
+      picked[i] = order[i];
+    }
+  } else {
+    // In a large one at most a quarter is taken, so that a draw is seldom repeated.
+    for (std::size_t i = 0; i < count;) {
+      picked[i] = static_cast<std::uint32_t>(random_.below(row));
+      if (std::find(picked.begin(), picked.begin() + i, picked[i]) == picked.begin() + i) ++i;
+    }
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    std::size_t position = picked[i] + (picked[i] >= skipped ? 1 : 0);
+    auto group = groups.begin();
+    while (position >= swarm.groups[*group].size()) position -= swarm.groups[*group++].size();
+    out[i] = swarm.groups[*group][position];
+  }
+  return count;
+}
+
+std::size_t PeerTable::swarm_size(const SwarmId& swarm) const {
+  const Swarm* found = find_swarm(swarm);
+  return found == nullptr ? 0 : found->size();
+}
+
+std::size_t PeerTable::complete_count(const SwarmId& swarm) const {
+  const Swarm* found = find_swarm(swarm);
+  if (found == nullptr) return 0;
+  std::size_t total = 0;
+  for (std::size_t group = 1; group < kGroupCount; group += 2) total += found->groups[group].size();
+  return total;
+}
+
+std::uint8_t PeerTable::group_of(const Endpoint& endpoint, bool complete) {
+  const Group reach = !endpoint.is_dialable()          ? kListensNowhere
+                      : endpoint.address.is_loopback() ? kLoopback
+                                                       : kPublic;
+  return static_cast<std::uint8_t>(reach + (complete ? 1 : 0));
+}
+
+const PeerTable::Swarm* PeerTable::find_swarm(const SwarmId& swarm) const {
+  const auto found = swarm_of_id_.find(swarm);
+  return found == swarm_of_id_.end() ? nullptr : &swarms_[found->second];
+}
+
+PeerTable::Slot PeerTable::find_slot(const SwarmId& swarm, const PeerId& peer) const {
+  const auto number = swarm_of_id_.find(swarm);
+  if (number == swarm_of_id_.end()) return kNoSlot;
+  const auto slot = index_.find(Key{number->second, peer});
+  return slot == index_.end() ? kNoSlot : *slot;
+}
+
+Status PeerTable::count_address(const IpAddress& source) {
+  const auto counted = entries_of_address_.find(source);
+  const std::size_t count = counted == entries_of_address_.end() ? 0 : counted->second;
+  if (count >= limits_.entries_per_address)
+    return limit(
+        absl::StrCat("too many entries from one address (", limits_.entries_per_address, ")"));
+  ++entries_of_address_[source];
+  return {};
+}
+
+void PeerTable::uncount_address(const IpAddress& source) {
+  const auto counted = entries_of_address_.find(source);
+  if (--counted->second == 0) entries_of_address_.erase(counted);
+}
+
+std::uint32_t PeerTable::take_swarm(const SwarmId& id) {
+  if (const auto found = swarm_of_id_.find(id); found != swarm_of_id_.end()) return found->second;
+  std::uint32_t number = static_cast<std::uint32_t>(swarms_.size());
+  if (free_swarms_.empty()) {
+    swarms_.emplace_back();
+  } else {
+    number = free_swarms_.back();
+    free_swarms_.pop_back();
+  }
+  swarms_[number].id = id;
+  swarm_of_id_.emplace(id, number);
+  return number;
+}
+
+PeerTable::Slot PeerTable::take_slot() {
+  if (first_free_ == kNoSlot) {
+    const Slot first = static_cast<Slot>(blocks_.size() * kSlotsPerBlock);
+    blocks_.push_back(std::make_unique<Block>());
+    for (Slot slot = first + kSlotsPerBlock; slot-- > first;) {
+      at(slot).position = first_free_;
+      first_free_ = slot;
+    }
+  }
+  const Slot slot = first_free_;
+  first_free_ = at(slot).position;
+  return slot;
+}
+
+void PeerTable::join_group(Slot slot, std::uint8_t group) {
+  Entry& entry = at(slot);
+  std::vector<Slot>& members = swarms_[entry.swarm].groups[group];
+  entry.group = group;
+  entry.position = static_cast<std::uint32_t>(members.size());
+  members.push_back(slot);
+}
+
+void PeerTable::leave_group(Slot slot) {
+  const Entry& entry = at(slot);
+  std::vector<Slot>& members = swarms_[entry.swarm].groups[entry.group];
+  members[entry.position] = members.back();
+  at(members.back()).position = entry.position;
+  members.pop_back();
+}
+
+void PeerTable::erase(Slot slot) {
+  index_.erase(slot);
+  leave_group(slot);
+  expiries_.erase(slot);
+  Entry& entry = at(slot);
+  uncount_address(entry.source);
+  Swarm& swarm = swarms_[entry.swarm];
+  if (swarm.size() == 0) {
+    swarm_of_id_.erase(swarm.id);
+    swarm = Swarm{};  // the lists' memory goes with it
+    free_swarms_.push_back(entry.swarm);
+  }
+  entry.position = first_free_;
+  first_free_ = slot;
+}
+
+}  // namespace p2p::tracker
