@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <string>
 #include <variant>
@@ -16,7 +17,8 @@
 
 namespace p2p::peer {
 
-// A neighbour that does not send its next part within this time is passed over.
+// A neighbour that does not send its next part within this time is passed over, and what it sent is
+// forgotten: a whole made of parts of two could not be held against either.
 inline constexpr Duration kManifestPartTimeout = std::chrono::seconds(5);
 
 struct ManifestDone {
@@ -29,8 +31,10 @@ class ManifestFetch {
   explicit ManifestFetch(const ContentId& content);
 
   void on_connected(ConnectionId connection, Time now);
-  // Parts that were not asked for, out of order, or over the limit disconnect; a whole that does
-  // not match bans. A neighbour that has no manifest yet is asked again after kManifestPartTimeout.
+  // Parts that were not asked for, out of order, too short (only the last may be less than
+  // kMaxManifestPartBytes), or over the limit disconnect; a whole that does not match bans. The
+  // late part of a neighbour that was passed over is ignored. A neighbour that has no manifest yet
+  // is asked again after kManifestPartTimeout.
   void on_part(ConnectionId connection, const ManifestPart& part, Time now);
   void on_disconnected(ConnectionId connection, Time now);
 
@@ -42,17 +46,22 @@ class ManifestFetch {
   struct Neighbour {
     ConnectionId connection;
     Time not_before;
+    unsigned owes = 0;  // parts that may still come, since it was passed over
   };
   void ask_next(Time now);
+  void request(Time now);
+  void disconnect(ConnectionId connection, ByeReason reason, std::string text, bool ban, Time now);
+  void pass_over(unsigned owes, Time now);
 
   ContentId content_;
-  std::vector<Neighbour> waiting_;  // not being asked
+  std::vector<Neighbour> waiting_;  // not being asked; the one to ask first is at the front
   std::optional<ConnectionId> asked_;
+  unsigned owes_ = 0;  // parts that the one asked owes from before
   Time deadline_ = kNever;
   Bytes collected_;
   std::uint32_t total_bytes_ = 0;
   bool done_ = false;
-  std::vector<ManifestAction> actions_;
+  std::deque<ManifestAction> actions_;
 };
 
 }  // namespace p2p::peer

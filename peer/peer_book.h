@@ -1,15 +1,20 @@
 // PeerBook: which peers of a swarm to dial, admit, keep and avoid; sans-IO. It keeps the number of
 // neighbours near the degree, leaves room for newcomers, passes on whom it knows, and remembers who
 // lied.
+//
+// Endpoints on loopback are passed on only to neighbours that are on loopback themselves: to others
+// they name a different host.
 #pragma once
 
-#include <cstdint>
-#include <memory>
+#include <cstddef>
+#include <deque>
 #include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "base/endpoint.h"
 #include "base/id.h"
 #include "base/random.h"
@@ -33,6 +38,10 @@ struct PeerBookConfig {
 inline constexpr Duration kSettled = std::chrono::seconds(10);
 inline constexpr Duration kFirstRedial = std::chrono::seconds(1);
 inline constexpr Duration kLastRedial = std::chrono::minutes(1);
+// An endpoint that is not lasting is forgotten after this many failures in a row.
+inline constexpr unsigned kMaxFailures = 6;
+// Who had to make place for a newcomer is no newcomer itself within this time.
+inline constexpr Duration kEvictedFor = std::chrono::minutes(1);
 inline constexpr Duration kPeersInterval =
     std::chrono::seconds(30);  // between two Peers messages to a neighbour
 inline constexpr std::size_t kMaxBanned = 10'000;
@@ -56,7 +65,6 @@ using PeerBookAction = std::variant<Dial, Close, SendPeers>;
 class PeerBook {
  public:
   PeerBook(PeerBookConfig config, Random random, Time now);
-  ~PeerBook();
 
   // From owners, links, and Peers messages. Undialable ones are skipped; over the cap, old failures
   // make room first. `lasting`: named by the link, never forgotten.
@@ -68,9 +76,11 @@ class PeerBook {
   // same two peers, the one that the smaller PeerId dialled stays.
   bool on_joined(ConnectionId connection, const PeerId& peer, std::optional<Endpoint> dialled,
                  std::optional<Endpoint> listens, Time now);
+  // Also for connections that a Close named: harmless where the connection is not known any more.
   void on_disconnected(ConnectionId connection, Time now);
   // `for_good`: it is ourselves, or it refused our secret.
   void on_dial_failed(const Endpoint& endpoint, bool for_good, Time now);
+  // Closes nothing: who bans disconnects. It is not dialled nor admitted again.
   void ban(const PeerId& peer);
   bool is_banned(const PeerId& peer) const;
 
@@ -89,8 +99,58 @@ class PeerBook {
   std::optional<PeerBookAction> poll_action();
 
  private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  // A place where a peer may be. Found by endpoint; kept in a vector, in order of coming.
+  struct Candidate {
+    Endpoint endpoint;
+    std::optional<PeerId> peer;  // who answered there last
+    Time not_before = Time::min();
+    unsigned failures = 0;
+    bool lasting = false;
+    bool dialling = false;
+    bool connected = false;  // a neighbour is there
+    bool dead = false;       // ourselves, a refused secret, or banned
+  };
+  struct Neighbour {
+    ConnectionId connection;
+    PeerId peer;
+    std::optional<Endpoint> dialled;  // by us
+    std::optional<Endpoint> listens;
+    Time since;
+    Time next_peers;
+  };
+  struct Evicted {
+    PeerId peer;
+    Time at;
+  };
+
+  Candidate* find_candidate(const Endpoint& endpoint);
+  Candidate* add_candidate(const Endpoint& endpoint, bool lasting);
+  bool make_room();
+  void drop_candidate(std::size_t index);
+  void fail(const Endpoint& endpoint, Time now);
+  Duration backoff(unsigned failures);
+  bool is_usable(const Candidate& candidate) const;
+  Neighbour* find_neighbour(ConnectionId connection);
+  std::vector<Endpoint> known_to(const Neighbour& reader) const;
+  void close(const Neighbour& who, ByeReason reason, std::string text);
+  void leave(std::size_t index, Time now);
+  bool settle_duplicate(const Neighbour& newcomer, Time now);
+  bool make_place(const Neighbour& newcomer, Time now);
+  void send_peers(Neighbour& neighbour, Time now);
+  void dial(Time now);
+
+  PeerBookConfig config_;
+  Random random_;
+  std::vector<Candidate> candidates_;
+  absl::flat_hash_map<Endpoint, std::size_t> by_endpoint_;  // index in candidates_
+  std::vector<Neighbour> neighbours_;                       // in order of joining
+  std::size_t dialling_ = 0;
+  absl::flat_hash_set<PeerId> banned_;
+  std::deque<PeerId> banned_order_;
+  std::deque<Evicted> evicted_;
+  bool complete_ = false;
+  Time wake_at_ = kNever;
+  std::deque<PeerBookAction> actions_;
 };
 
 }  // namespace p2p::peer

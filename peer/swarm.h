@@ -4,8 +4,8 @@
 //
 // The policies stand in files of their own: availability.h (who has what, in buckets),
 // chunk_picker.h (rarest first, random ties), request_window.h (how much to ask for, from measured
-// rates), upload_queue.h (slots, newcomers first, the seeder's choice of chunk), straggler rules in
-// swarm.cc.
+// rates), upload_queue.h (slots, newcomers first), giveaway.h (the seeder's choice of chunk);
+// swarm_requests.cc (of whom), swarm_timers.cc (stragglers).
 #pragma once
 
 #include <cstdint>
@@ -15,12 +15,17 @@
 #include <variant>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "base/id.h"
 #include "base/random.h"
 #include "base/time.h"
 #include "content/bitfield.h"
 #include "content/layout.h"
+#include "peer/availability.h"
+#include "peer/chunk_picker.h"
 #include "peer/messages.h"
+#include "peer/request_window.h"
+#include "peer/upload_queue.h"
 
 namespace p2p::peer {
 
@@ -97,6 +102,8 @@ struct SwarmStats {
   std::uint32_t complete_neighbours = 0;
 };
 
+struct Ask;
+
 class Swarm {
  public:
   Swarm(SwarmConfig config, Layout layout, Bitfield have, Random random, Time now);
@@ -132,8 +139,92 @@ class Swarm {
   SwarmStats stats() const;
 
  private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  struct Neighbour;
+
+  // swarm.cc: neighbours, what they have, and what we have.
+  Neighbour* find(ConnectionId connection);
+  void send(Neighbour& neighbour, Message message, Time now);
+  void disconnect(Neighbour& neighbour, ByeReason reason, std::string text, bool ban, Time now);
+  void violation(Neighbour& neighbour, std::string text, Time now);
+  void forget(Neighbour& neighbour, Time now);
+  void handle(Neighbour& neighbour, const Chunks& chunks, Time now);
+  void handle(Neighbour& neighbour, const Have& have, Time now);
+  void handle(Neighbour& neighbour, const Lost& lost, Time now);
+  bool in_range(Neighbour& neighbour, ChunkIndex chunk, Time now);
+  void note_has(Neighbour& neighbour, ChunkIndex chunk);
+  void note_lacks(Neighbour& neighbour, ChunkIndex chunk);
+  bool part_if_both_complete(Neighbour& neighbour, Time now);
+  void open_chunk(ChunkIndex chunk);
+  void close_chunk(ChunkIndex chunk);
+  void finish_input(Time now);
+  void tell(Neighbour& neighbour, const std::vector<ChunkIndex>& chunks, Time now);
+  void flush_haves(Time now);
+
+  // swarm_requests.cc: what to ask of whom.
+  void handle(Neighbour& neighbour, const Give& give, Time now);
+  void handle(Neighbour& neighbour, const Reject& reject, Time now);
+  void ask(Neighbour& neighbour, ChunkIndex chunk, Time now);
+  void cancel(Neighbour& neighbour, std::size_t index, Time now);
+  void erase_ask(Neighbour& neighbour, std::size_t index);
+  void retire_ask(Neighbour& neighbour, const Ask& ask);
+  void return_chunk(ChunkIndex chunk);
+  std::uint32_t times_asked(ChunkIndex chunk) const;
+  bool may_ask(const Neighbour& neighbour, Time now) const;
+  double mean_speed() const;
+  double expected_seconds(const Neighbour& neighbour) const;
+  double score(const Neighbour& neighbour) const;
+  Neighbour* least_loaded(bool overdue_too, Time now);
+  Neighbour* other_source(const Neighbour& first, ChunkIndex chunk, Time now);
+  bool ask_something(Neighbour& neighbour, Time now);
+  void fill_window(Time now);
+  void ask_twice_at_the_end(Time now);
+  void cancel_spare_anys(Time now);
+  void cancel_elsewhere(const Neighbour* winner, ChunkIndex chunk, Time now);
+  void on_whole_chunk(Neighbour& neighbour, ChunkIndex chunk, Time now);
+  Time expected_end(const Neighbour& neighbour, const Ask& ask, Time now) const;
+  void learn_speed(Neighbour& neighbour, const Ask& ask, Time now, bool at_most);
+
+  // swarm_uploads.cc: what to send to whom.
+  void handle(Neighbour& neighbour, const Request& request, Time now);
+  void handle(Neighbour& neighbour, const Cancel& cancel, Time now);
+  void start_uploads(Time now);
+
+  // swarm_timers.cc
+  void wake_by(Time at);
+  void check_asks(Neighbour& neighbour, Time now);
+  void check_overdue(Neighbour& neighbour, Ask& ask, Time now);
+  bool check_stuck(Neighbour& neighbour, Time now);
+  bool check_silence(Neighbour& neighbour, Time now);
+
+  SwarmConfig config_;
+  Layout layout_;
+  Bitfield have_;
+  Bitfield taken_;  // not to be asked for: verified, asked for, or lost for good
+  Bitfield lost_;   // had once; of size 0 until the first
+  Random random_;
+  Availability availability_;
+  ChunkPicker picker_;
+  RequestWindow window_;
+  UploadQueue uploads_;
+
+  std::vector<std::unique_ptr<Neighbour>> neighbours_;  // in order of connecting
+  absl::flat_hash_map<ConnectionId, Neighbour*> by_connection_;
+
+  std::uint32_t live_ = 0;     // asks that count in the window
+  std::uint32_t overdue_ = 0;  // asks that did, until they were overdue
+  std::uint32_t anys_ = 0;     // live asks for kAnyChunk
+  std::uint64_t openings_ =
+      1;                  // moves when a closed chunk opens: "nothing to ask for" is stale then
+  double speed_sum_ = 0;  // of the neighbours whose speed is known, and their number
+  std::uint32_t speed_count_ = 0;
+
+  std::vector<ChunkIndex> untold_;  // verified, and in no Have yet
+  Time tell_at_ = Time::min();      // no Have with chunks before this
+  Time wake_at_ = kNever;
+  bool completed_ = false;
+  SwarmStats stats_;
+  std::vector<SwarmAction> actions_;
+  std::size_t next_action_ = 0;
 };
 
 }  // namespace p2p::peer

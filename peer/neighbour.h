@@ -1,0 +1,76 @@
+// What a swarm keeps for each neighbour. Only the swarm's own files include this.
+#pragma once
+
+#include <vector>
+
+#include "base/id.h"
+#include "base/time.h"
+#include "content/bitfield.h"
+#include "peer/swarm.h"
+#include "peer/upload_queue.h"
+
+namespace p2p::peer {
+
+// A neighbour with requests in our queue is told our load at least this often.
+inline constexpr Duration kLoadInterval = std::chrono::seconds(5);
+
+// A request of ours that the neighbour has not answered.
+struct Ask {
+  ChunkIndex chunk;  // kAnyChunk until the other side names it
+  std::uint32_t received_bytes = 0;
+  Time asked_at;
+  Time first_byte_at = kNever;
+  Time last_byte_at = kNever;
+  Time expected_at;  // from the neighbour's queue and speed as they were then
+  Time overdue_at;
+  float queue = 1;         // requests it had to serve up to this one, when it was asked
+  bool cancelled = false;  // we sent Cancel; the answer may still be the whole chunk
+  bool overdue = false;    // does not count in the window any more
+};
+
+struct Swarm::Neighbour {
+  Neighbour(ConnectionId connection_id, const PeerId& peer_id, Time now)
+      : connection(connection_id),
+        peer(peer_id),
+        told_at(now),
+        last_heard(now),
+        last_said(now),
+        last_gain(now) {
+    uploads.owner = this;
+  }
+  static Neighbour& of(UploadClient& client) { return *static_cast<Neighbour*>(client.owner); }
+
+  ConnectionId connection;
+  PeerId peer;
+
+  // What it has. `ready`: it sent Chunks. `counted`: its chunks are in the availability one by one
+  // (a neighbour that came complete is not counted at all).
+  Bitfield have;
+  bool ready = false;
+  bool counted = false;
+
+  // What we ask of it.
+  std::vector<Ask> asks;           // in order of asking
+  std::uint32_t anys = 0;          // live asks for kAnyChunk
+  std::uint32_t live = 0;          // asks neither cancelled nor overdue
+  std::uint32_t overdue = 0;       // asks overdue and not cancelled
+  bool any_refused = false;        // it had nothing to choose for us
+  bool source_reported = false;    // Problem::kSourceChanged, once
+  std::uint32_t idle_rejects = 0;  // since the last whole chunk
+  std::uint64_t nothing_at = 0;    // the swarm's opening count when it had nothing open to ask for
+  ChunkIndex cursor = 0;           // the picker's
+  std::uint32_t load = 0;          // as it told us
+  double speed = 0;                // requests a second that it serves, to all; 0: not known
+  Time not_before = Time::min();   // it is busy: no request before this
+
+  // What it asks of us.
+  UploadClient uploads;
+  std::vector<ChunkIndex> untold;  // verified since our Chunks, to be told once it is ready
+  Time told_at;                    // when it last heard our load
+
+  Time last_heard;
+  Time last_said;
+  Time last_gain;  // a byte of a live ask, or the first ask after none
+};
+
+}  // namespace p2p::peer

@@ -1,0 +1,309 @@
+#include "peer/swarm.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "peer/neighbour.h"
+
+namespace p2p::peer {
+namespace {
+
+// Chunks verified within this time share one Have; the first after a pause goes at once, so that a
+// chunk is passed on without delay where chunks are slow and cheaply where they are fast.
+constexpr Duration kTellInterval = std::chrono::milliseconds(2);
+
+Bitfield all_lacking(const Bitfield& have) {
+  Bitfield lacking(have.size());
+  for (ChunkIndex chunk = have.next_clear(0); chunk < have.size();
+       chunk = have.next_clear(chunk + 1))
+    lacking.set(chunk);
+  return lacking;
+}
+
+}  // namespace
+
+Swarm::Swarm(SwarmConfig config, Layout layout, Bitfield have, Random random, Time now)
+    : config_(config),
+      layout_(layout),
+      have_(std::move(have)),
+      taken_(have_),
+      random_(random.fork("swarm")),
+      availability_(layout.chunk_count()),
+      picker_(random.fork("picker")),
+      window_({config.min_window_chunks, config.window_time, config.max_window_bytes},
+              layout.chunk_bytes, now),
+      uploads_(config.upload_slots, config.stuck_after, have_, random.fork("uploads")),
+      completed_(have_.all()) {
+  P2P_CHECK(have_.size() == layout_.chunk_count());
+  const Bitfield lacking = all_lacking(have_);
+  for (ChunkIndex chunk = lacking.next_set(0); chunk < lacking.size();
+       chunk = lacking.next_set(chunk + 1))
+    availability_.open(chunk);
+}
+
+Swarm::~Swarm() = default;
+
+Swarm::Neighbour* Swarm::find(ConnectionId connection) {
+  const auto found = by_connection_.find(connection);
+  return found == by_connection_.end() ? nullptr : found->second;
+}
+
+void Swarm::send(Neighbour& neighbour, Message message, Time now) {
+  neighbour.last_said = now;
+  actions_.push_back(SendMessage{neighbour.connection, std::move(message)});
+}
+
+void Swarm::on_connected(ConnectionId connection, const PeerId& peer, Time now) {
+  auto neighbour = std::make_unique<Neighbour>(connection, peer, now);
+  const bool is_new = by_connection_.emplace(connection, neighbour.get()).second;
+  P2P_CHECK(is_new);
+  send(*neighbour, Chunks{have_}, now);
+  neighbours_.push_back(std::move(neighbour));
+  wake_by(now + std::min(config_.keep_alive, config_.silence));
+  finish_input(now);
+}
+
+void Swarm::on_disconnected(ConnectionId connection, Time now) {
+  Neighbour* neighbour = find(connection);
+  if (neighbour == nullptr) return;
+  forget(*neighbour, now);
+  finish_input(now);
+}
+
+// The neighbour is gone afterwards; what was asked of it is open again.
+void Swarm::forget(Neighbour& neighbour, Time) {
+  uploads_.remove(neighbour.uploads);
+  if (neighbour.counted) {
+    const Bitfield& had = neighbour.have;
+    for (ChunkIndex chunk = had.next_set(0); chunk < had.size(); chunk = had.next_set(chunk + 1))
+      availability_.remove(chunk);
+  }
+  if (neighbour.speed > 0) {
+    speed_sum_ -= neighbour.speed;
+    --speed_count_;
+  }
+  std::vector<ChunkIndex> asked;
+  while (!neighbour.asks.empty()) {
+    const Ask& last = neighbour.asks.back();
+    if (!last.cancelled && last.chunk != kAnyChunk) asked.push_back(last.chunk);
+    erase_ask(neighbour, neighbour.asks.size() - 1);
+  }
+  by_connection_.erase(neighbour.connection);
+  const auto found = std::find_if(neighbours_.begin(), neighbours_.end(),
+                                  [&](const auto& other) { return other.get() == &neighbour; });
+  P2P_CHECK(found != neighbours_.end());
+  neighbours_.erase(found);
+  for (ChunkIndex chunk : asked) return_chunk(chunk);
+}
+
+// The neighbour is gone afterwards.
+void Swarm::disconnect(Neighbour& neighbour, ByeReason reason, std::string text, bool ban,
+                       Time now) {
+  actions_.push_back(Disconnect{neighbour.connection, Bye{reason, std::move(text)}, ban});
+  forget(neighbour, now);
+}
+
+void Swarm::violation(Neighbour& neighbour, std::string text, Time now) {
+  disconnect(neighbour, ByeReason::kViolation, std::move(text), false, now);
+}
+
+void Swarm::on_message(ConnectionId connection, const Message& message, Time now) {
+  Neighbour* neighbour = find(connection);
+  if (neighbour == nullptr) return;  // it crossed with our Disconnect
+  neighbour->last_heard = now;
+  const bool is_first = std::holds_alternative<Chunks>(message);
+  if (is_first == neighbour->ready) {
+    violation(*neighbour, is_first ? "a second Chunks" : "a chunk message before Chunks", now);
+  } else {
+    std::visit(
+        [&](const auto& value) {
+          if constexpr (requires { handle(*neighbour, value, now); })
+            handle(*neighbour, value, now);
+        },
+        message);
+  }
+  finish_input(now);
+}
+
+bool Swarm::in_range(Neighbour& neighbour, ChunkIndex chunk, Time now) {
+  if (chunk < layout_.chunk_count()) return true;
+  violation(neighbour, absl::StrCat("chunk ", chunk, " is out of range"), now);
+  return false;
+}
+
+void Swarm::handle(Neighbour& neighbour, const Chunks& chunks, Time now) {
+  if (chunks.have.size() != layout_.chunk_count()) {
+    violation(neighbour, "Chunks of another chunk count", now);
+    return;
+  }
+  neighbour.ready = true;
+  neighbour.have = chunks.have;
+  if (part_if_both_complete(neighbour, now)) return;
+  if (!neighbour.have.all()) {
+    neighbour.counted = true;
+    const Bitfield& theirs = neighbour.have;
+    for (ChunkIndex chunk = theirs.next_set(0); chunk < theirs.size();
+         chunk = theirs.next_set(chunk + 1))
+      availability_.add(chunk);
+  }
+  // What happened since our own Chunks could not be told before.
+  tell(neighbour, neighbour.untold, now);
+  neighbour.untold = {};
+  Lost lost;
+  for (ChunkIndex chunk = lost_.next_set(0); chunk < lost_.size();
+       chunk = lost_.next_set(chunk + 1)) {
+    lost.chunks.push_back(chunk);
+    if (lost.chunks.size() == kMaxChunksInHave) send(neighbour, std::exchange(lost, {}), now);
+  }
+  if (!lost.chunks.empty()) send(neighbour, std::move(lost), now);
+}
+
+void Swarm::handle(Neighbour& neighbour, const Have& have, Time now) {
+  neighbour.load = have.load;
+  for (ChunkIndex chunk : have.chunks) {
+    if (!in_range(neighbour, chunk, now)) return;
+    note_has(neighbour, chunk);
+  }
+  if (!have.chunks.empty()) part_if_both_complete(neighbour, now);
+}
+
+void Swarm::handle(Neighbour& neighbour, const Lost& lost, Time now) {
+  for (ChunkIndex chunk : lost.chunks) {
+    if (!in_range(neighbour, chunk, now)) return;
+    note_lacks(neighbour, chunk);
+    uploads_.on_lost(neighbour.uploads, chunk);
+  }
+}
+
+void Swarm::note_has(Neighbour& neighbour, ChunkIndex chunk) {
+  if (!neighbour.have.set(chunk)) return;
+  if (neighbour.counted) availability_.add(chunk);
+  uploads_.on_has(neighbour.uploads, chunk);
+  neighbour.nothing_at = 0;
+  neighbour.any_refused = false;
+}
+
+void Swarm::note_lacks(Neighbour& neighbour, ChunkIndex chunk) {
+  if (!neighbour.have.reset(chunk)) return;
+  if (neighbour.counted) {
+    availability_.remove(chunk);
+    return;
+  }
+  // It came complete, and so was not counted; from now on it is. At most once a neighbour.
+  neighbour.counted = true;
+  const Bitfield& theirs = neighbour.have;
+  for (ChunkIndex left = theirs.next_set(0); left < theirs.size(); left = theirs.next_set(left + 1))
+    availability_.add(left);
+}
+
+// Returns whether the neighbour is gone.
+bool Swarm::part_if_both_complete(Neighbour& neighbour, Time now) {
+  if (!neighbour.ready || !neighbour.have.all() || !have_.all()) return false;
+  disconnect(neighbour, ByeReason::kBothComplete, "both have everything", false, now);
+  return true;
+}
+
+void Swarm::open_chunk(ChunkIndex chunk) {
+  taken_.reset(chunk);
+  availability_.open(chunk);
+  ++openings_;
+}
+
+void Swarm::close_chunk(ChunkIndex chunk) {
+  taken_.set(chunk);
+  availability_.close(chunk);
+}
+
+void Swarm::on_chunk_verified(ConnectionId connection, ChunkIndex chunk, Time now) {
+  Neighbour* winner = find(connection);
+  if (winner != nullptr) on_whole_chunk(*winner, chunk, now);
+  if (!have_.set(chunk)) return finish_input(now);
+  if (lost_.size() > 0) lost_.reset(chunk);
+  close_chunk(chunk);
+  uploads_.on_verified(chunk);
+  untold_.push_back(chunk);
+  cancel_elsewhere(winner, chunk, now);
+  if (have_.all() && !completed_) {
+    completed_ = true;
+    actions_.emplace_back(std::in_place_type<Completed>);
+    cancel_spare_anys(now);
+    flush_haves(now);
+    for (std::size_t i = neighbours_.size(); i-- > 0;) part_if_both_complete(*neighbours_[i], now);
+  }
+  finish_input(now);
+}
+
+void Swarm::on_chunk_corrupt(ConnectionId connection, ChunkIndex chunk, Time now) {
+  ++stats_.corrupt_chunks;
+  Neighbour* neighbour = find(connection);
+  if (neighbour == nullptr) return;
+  actions_.push_back(Report{connection, neighbour->peer, Problem::kCorruptChunk, chunk});
+  disconnect(*neighbour, ByeReason::kBanned, absl::StrCat("chunk ", chunk, " was corrupt"), true,
+             now);
+  finish_input(now);
+}
+
+void Swarm::tell(Neighbour& neighbour, const std::vector<ChunkIndex>& chunks, Time now) {
+  neighbour.told_at = now;
+  const std::uint32_t load = uploads_.load_beside(neighbour.uploads);
+  for (std::size_t at = 0; at < chunks.size(); at += kMaxChunksInHave) {
+    const auto first = chunks.begin() + static_cast<std::ptrdiff_t>(at);
+    const std::size_t count = std::min(chunks.size() - at, kMaxChunksInHave);
+    send(neighbour, Have{{first, first + static_cast<std::ptrdiff_t>(count)}, load}, now);
+  }
+}
+
+// Everybody is told, those who have the chunk too: a giver must know what we lack, and who is
+// complete must know that we are.
+void Swarm::flush_haves(Time now) {
+  for (const auto& neighbour : neighbours_) {
+    if (neighbour->ready) {
+      tell(*neighbour, untold_, now);
+    } else {
+      neighbour->untold.insert(neighbour->untold.end(), untold_.begin(), untold_.end());
+    }
+  }
+  untold_.clear();
+  tell_at_ = now + kTellInterval;
+}
+
+// What every input ends with.
+void Swarm::finish_input(Time now) {
+  if (!completed_) fill_window(now);
+  start_uploads(now);
+  if (!untold_.empty() && now >= tell_at_) flush_haves(now);
+}
+
+Time Swarm::next_timeout() const {
+  return untold_.empty() ? wake_at_ : std::min(wake_at_, tell_at_);
+}
+
+std::optional<SwarmAction> Swarm::poll_action() {
+  if (next_action_ == actions_.size()) {
+    actions_.clear();
+    next_action_ = 0;
+    return std::nullopt;
+  }
+  return std::move(actions_[next_action_++]);
+}
+
+const Bitfield& Swarm::have() const { return have_; }
+
+bool Swarm::complete() const { return have_.all(); }
+
+bool Swarm::has_useful_neighbour() const {
+  return std::any_of(neighbours_.begin(), neighbours_.end(), [&](const auto& neighbour) {
+    return neighbour->ready && neighbour->have.has_any_not_in(have_);
+  });
+}
+
+SwarmStats Swarm::stats() const {
+  SwarmStats stats = stats_;
+  stats.neighbours = static_cast<std::uint32_t>(neighbours_.size());
+  for (const auto& neighbour : neighbours_)
+    stats.complete_neighbours += neighbour->ready && neighbour->have.all();
+  return stats;
+}
+
+}  // namespace p2p::peer

@@ -1,0 +1,164 @@
+#include "peer/upload_queue.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace p2p::peer {
+namespace {
+
+// A send may take this multiple of the mean before it loses its slot, and this long at least.
+constexpr int kPatience = 8;
+constexpr Duration kLeastPatience = std::chrono::seconds(2);
+// However slowly it is read: else a slow reader could raise the mean for everyone.
+constexpr Duration kMostPatience = std::chrono::minutes(1);
+// The mean moves by this part with each send.
+constexpr int kMeanParts = 8;
+
+auto find_send(UploadClient& client, ChunkIndex chunk) {
+  return std::find_if(client.sends.begin(), client.sends.end(),
+                      [&](const UploadClient::Send& send) { return send.chunk == chunk; });
+}
+
+}  // namespace
+
+UploadQueue::UploadQueue(std::uint32_t slots, Duration patience, const Bitfield& have,
+                         Random random)
+    : slots_(std::max(slots, 1u)), mean_send_(patience / kPatience), giveaway_(have, random) {}
+
+UploadQueue::Pushed UploadQueue::push(UploadClient& client, ChunkIndex chunk,
+                                      const Bitfield& theirs) {
+  if (client.queue.size() + client.sends.size() >= kMaxQueuedRequests) return Pushed::kTooMany;
+  if (chunk == kAnyChunk) {
+    if (client.settled.size() != theirs.size()) {
+      client.settled = theirs;
+      for (ChunkIndex queued : client.queue) client.settled.set(queued);
+      for (const UploadClient::Send& send : client.sends) client.settled.set(send.chunk);
+    }
+  } else {
+    const bool queued =
+        std::find(client.queue.begin(), client.queue.end(), chunk) != client.queue.end();
+    if (queued || find_send(client, chunk) != client.sends.end()) return Pushed::kDuplicate;
+    on_has(client, chunk);
+  }
+  if (client.queue.empty()) waiting_.push_back(&client);
+  client.queue.push_back(chunk);
+  ++load_;
+  return Pushed::kQueued;
+}
+
+bool UploadQueue::drop_request(UploadClient& client, ChunkIndex chunk) {
+  // The last of several for kAnyChunk: the order of the others does not change.
+  const auto found = std::find(client.queue.rbegin(), client.queue.rend(), chunk);
+  if (found == client.queue.rend()) return false;
+  client.queue.erase(std::next(found).base());
+  --load_;
+  if (client.queue.empty()) leave_waiting(client);
+  return true;
+}
+
+UploadQueue::Cancelled UploadQueue::cancel(UploadClient& client, ChunkIndex chunk) {
+  if (drop_request(client, chunk)) return Cancelled::kRemoved;
+  const auto send = find_send(client, chunk);
+  if (send == client.sends.end() || send->cancelled) return Cancelled::kUnknown;
+  send->cancelled = true;
+  if (send->stopping) return Cancelled::kUnknown;
+  send->stopping = true;
+  return Cancelled::kStop;
+}
+
+void UploadQueue::remove(UploadClient& client) {
+  load_ -= static_cast<std::uint32_t>(client.queue.size() + client.sends.size());
+  if (!client.queue.empty()) leave_waiting(client);
+  client.queue.clear();
+  for (const UploadClient::Send& send : client.sends) giveaway_.on_taken_back(send.chunk);
+  client.sends.clear();
+  std::erase_if(slots_used_, [&](const Slot& slot) { return slot.client == &client; });
+}
+
+void UploadQueue::on_has(UploadClient& client, ChunkIndex chunk) {
+  if (client.settled.size() > 0) client.settled.set(chunk);
+}
+
+void UploadQueue::on_lost(UploadClient& client, ChunkIndex chunk) {
+  if (client.settled.size() > 0) client.settled.reset(chunk);
+}
+
+UploadClient* UploadQueue::next_client() const {
+  UploadClient* best = nullptr;
+  for (UploadClient* client : waiting_)
+    if (!client->blocked && (best == nullptr || client->turn < best->turn)) best = client;
+  return best;
+}
+
+void UploadQueue::leave_waiting(UploadClient& client) {
+  const auto found = std::find(waiting_.begin(), waiting_.end(), &client);
+  P2P_CHECK(found != waiting_.end());
+  waiting_.erase(found);
+}
+
+std::optional<UploadQueue::Start> UploadQueue::start(Time now) {
+  if (waiting_.empty() || slots_used_.size() >= slots_) return std::nullopt;
+  UploadClient* client = next_client();
+  if (client == nullptr) return std::nullopt;
+  Start start{client, client->queue.front()};
+  client->queue.erase(client->queue.begin());
+  if (client->queue.empty()) leave_waiting(*client);
+  if (start.chunk == kAnyChunk) {
+    const auto chunk = giveaway_.choose(client->settled);
+    if (!chunk) {
+      --load_;
+      return start;
+    }
+    start.chunk = *chunk;
+    start.chosen = true;
+    client->settled.set(*chunk);
+  }
+  client->turn = ++turns_;
+  client->sends.push_back({start.chunk, now});
+  slots_used_.push_back({client, start.chunk, now});
+  giveaway_.on_given(start.chunk);
+  return start;
+}
+
+std::optional<UploadClient::Send> UploadQueue::finish(UploadClient& client, ChunkIndex chunk,
+                                                      bool whole, Time now) {
+  const auto found = find_send(client, chunk);
+  if (found == client.sends.end()) return std::nullopt;
+  const UploadClient::Send send = *found;
+  client.sends.erase(found);
+  --load_;
+  const auto slot = std::find_if(slots_used_.begin(), slots_used_.end(), [&](const Slot& used) {
+    return used.client == &client && used.chunk == chunk;
+  });
+  if (slot != slots_used_.end()) slots_used_.erase(slot);
+  client.blocked = client.blocked && !client.sends.empty();
+  if (whole) {
+    mean_send_ += (now - send.since - mean_send_) / kMeanParts;
+  } else {
+    giveaway_.on_taken_back(chunk);
+  }
+  return send;
+}
+
+Duration UploadQueue::patience() const {
+  return std::clamp(kPatience * mean_send_, kLeastPatience, kMostPatience);
+}
+
+void UploadQueue::on_timeout(Time now) {
+  std::erase_if(slots_used_, [&](const Slot& slot) {
+    if (now - slot.since < patience()) return false;
+    return slot.client->blocked = true;
+  });
+}
+
+Time UploadQueue::next_timeout() const {
+  if (waiting_.empty() || slots_used_.empty()) return kNever;
+  return slots_used_.front().since + patience();
+}
+
+std::uint32_t UploadQueue::load_beside(const UploadClient& client) const {
+  return load_ - static_cast<std::uint32_t>(client.queue.size() + client.sends.size());
+}
+
+}  // namespace p2p::peer
