@@ -51,6 +51,9 @@ Status validate_manifest(const Manifest& manifest);
 
 // Canonical msgpack, specified in docs/protocol.md: a manifest has exactly one encoding.
 Bytes encode_manifest(const Manifest& manifest);
+// How many bytes that takes, counted without encoding; at most kMaxManifestBytes, which
+// validate_manifest sees to.
+std::uint64_t encoded_manifest_bytes(const Manifest& manifest);
 // Refuses whatever is not the canonical encoding of a valid manifest.
 Result<Manifest> decode_manifest(ByteView bytes);
 
