@@ -35,7 +35,9 @@ constexpr std::array<Unit, 14> kUnits = {{{"", 1},
 
 // Three digits that matter: 1.25, 12.5, 125.
 std::string three_digits(double value) {
-  return absl::StrFormat(value < 9.995 ? "%.2f" : value < 99.95 ? "%.1f" : "%.0f", value);
+  if (value < 9.995) return absl::StrFormat("%.2f", value);
+  if (value < 99.95) return absl::StrFormat("%.1f", value);
+  return absl::StrFormat("%.0f", value);
 }
 
 }  // namespace
