@@ -1,0 +1,109 @@
+// What lanes tell the control thread, and what they share with it. Payload never crosses: only
+// indexes and lengths do.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <variant>
+#include <vector>
+
+#include "base/endpoint.h"
+#include "base/id.h"
+#include "base/result.h"
+#include "content/chunk_reader.h"
+#include "content/store.h"
+#include "crypto/channel.h"
+#include "net/wire_message.h"
+
+namespace p2p::net {
+
+using ConnectionId = std::uint64_t;  // never reused; 0 is none
+
+// Where the chunks of a content are read from and written to. Shared by lanes; all of it is
+// thread-safe.
+struct ContentIo {
+  std::shared_ptr<const Manifest> manifest;
+  Layout layout;
+  std::shared_ptr<const ChunkReader> reader;
+  std::shared_ptr<Store> store;  // null for a seeder: it writes nothing
+};
+
+// Events of a connection.
+struct Opened {
+  PeerId peer;
+  Endpoint remote;
+  std::size_t psk_index;  // of the listener's psks; 0 for our own dials
+  bool outbound;
+  Cipher cipher;
+};
+struct Received {
+  WireMessage message;
+};
+// The last event of a connection, also of a dial that failed.
+struct Closed {
+  Error why;
+};
+struct ChunkData {
+  ChunkIndex chunk;
+  std::uint32_t bytes;
+};
+struct ChunkVerified {
+  ChunkIndex chunk;
+};
+struct ChunkCorrupt {
+  ChunkIndex chunk;
+};
+// The chunk was right but could not be written.
+struct ChunkUnstored {
+  ChunkIndex chunk;
+  Error why;
+};
+struct ChunkSent {
+  ChunkIndex chunk;
+};
+struct SendStopped {
+  ChunkIndex chunk;
+};
+struct ChunkUnreadable {
+  ChunkIndex chunk;
+  Error why;
+};
+
+struct Event {
+  ConnectionId connection;
+  std::variant<Opened, Received, Closed, ChunkData, ChunkVerified, ChunkCorrupt, ChunkUnstored,
+               ChunkSent, SendStopped, ChunkUnreadable>
+      what;
+};
+
+// From the lanes to the control thread, in the order of each lane.
+class EventQueue {
+ public:
+  // `wake` is called from the pushing thread when the queue was empty.
+  explicit EventQueue(std::function<void()> wake) : wake_(std::move(wake)) {}
+
+  void push(Event event) {
+    bool first;
+    {
+      std::lock_guard lock(mutex_);
+      first = events_.empty();
+      events_.push_back(std::move(event));
+    }
+    if (first) wake_();
+  }
+
+  std::vector<Event> take() {
+    std::lock_guard lock(mutex_);
+    return std::exchange(events_, {});
+  }
+
+ private:
+  std::function<void()> wake_;
+  std::mutex mutex_;
+  std::vector<Event> events_;  // guarded by mutex_
+};
+
+}  // namespace p2p::net

@@ -1,0 +1,304 @@
+#include "net/fetch.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/units.h"
+#include "crypto/digest.h"
+#include "net/log.h"
+
+namespace p2p::net {
+namespace {
+
+// How long good-byes may take when we leave.
+constexpr Duration kGoodbye = std::chrono::milliseconds(500);
+constexpr Duration kGoodbyePoll = std::chrono::milliseconds(5);
+
+std::vector<OwnerAddress> owners_of(const FetchConfig& config) {
+  std::vector<OwnerAddress> owners;
+  for (const HostPort& tracker : config.link.trackers)
+    owners.push_back({tracker, config.tracker_psk});
+  for (const HostPort& seeder : config.link.seeders) owners.push_back({seeder, config.psk});
+  return owners;
+}
+
+std::string describe(const std::string& who, peer::Problem problem, ChunkIndex chunk) {
+  switch (problem) {
+    case peer::Problem::kCorruptChunk:
+      return absl::StrCat(who, " sent a corrupt chunk (number ", chunk, ")");
+    case peer::Problem::kSourceChanged:
+      return absl::StrCat("the source of ", who, " changed since it was seeded");
+    case peer::Problem::kStuck:
+      return absl::StrCat(who, " stopped sending");
+  }
+  return who;
+}
+
+}  // namespace
+
+std::filesystem::path target_path(const std::optional<std::filesystem::path>& output,
+                                  const std::string& name) {
+  if (!output) return name;
+  return output->has_filename() ? *output : *output / name;
+}
+
+Fetch::Fetch(Loop& loop, FetchConfig config, FetchHandlers handlers)
+    : loop_(loop),
+      config_(std::move(config)),
+      handlers_(std::move(handlers)),
+      content_(config_.link.content),
+      tick_timer_(loop, [this] { tick(); }),
+      linger_timer_(loop, [this] { end({}); }),
+      leave_timer_(loop, [this] { leave(); }),
+      started_(Loop::now()),
+      rates_(started_),
+      transfer_started_(started_),
+      next_checkpoint_(started_ + kCheckpointInterval),
+      hopeful_(started_) {}
+
+Fetch::~Fetch() = default;
+
+Status Fetch::run() {
+  P2P_TRY(start());
+  loop_.run();
+  node_.reset();
+  return outcome_;
+}
+
+Status Fetch::start() {
+  TransportConfig transport;
+  transport.accepted_psks = {config_.psk};
+  transport.lanes = config_.lanes;
+  node_ = std::make_unique<Node>(loop_, std::move(transport));
+  const SwarmId swarm = swarm_id_of(content_, config_.psk);
+  SessionConfig session;
+  session.content = content_;
+  session.swarm = swarm;
+  session.psk = config_.psk;
+  if (!config_.manifest_only) {
+    P2P_TRY(node_->transport().listen(config_.listen.value_or(default_listen_endpoint())));
+    session.listen_port = node_->transport().local().port;
+  }
+  SessionHandlers handlers;
+  handlers.on_manifest = [this](Bytes encoded) { on_manifest(std::move(encoded)); };
+  handlers.on_completed = [this] { complete(); };
+  handlers.on_store_failed = [this](const Error& why) { end(why); };
+  handlers.on_source_failed = [](const Error& why) { log_warn(why.message); };
+  handlers.on_problem = [this](const std::string& who, peer::Problem problem, ChunkIndex chunk) {
+    const std::string text = describe(who, problem, chunk);
+    log_warn(problem == peer::Problem::kCorruptChunk ? text + "; it is banned from this fetch"
+                                                     : text);
+    if (problem != peer::Problem::kStuck) lie_ = text;
+  };
+  node_->join_swarm(std::move(session), std::move(handlers));
+
+  tracker::AnnouncerConfig announcer;
+  announcer.swarm = swarm;
+  announcer.listen_port = node_->transport().local().port;
+  node_->announce_to(owners_of(config_), std::move(announcer));
+  node_->refresh_announcer();  // so that the first announce asks for peers
+  find_link_seeders();
+  tick_timer_.arm(Loop::now() + kProgressInterval);
+  return {};
+}
+
+void Fetch::find_link_seeders() {
+  for (const HostPort& seeder : config_.link.seeders)
+    loop_.resolve(seeder, [this](Result<std::vector<Endpoint>> found) {
+      if (found && node_) node_->session().add_candidates(*found, true);
+    });
+}
+
+void Fetch::on_manifest(Bytes encoded) {
+  auto decoded = decode_manifest(encoded);
+  if (!decoded)
+    return end(Error{ErrorCode::kMalformed,
+                     absl::StrCat("the link names something that is no valid manifest: ",
+                                  decoded.error().message)});
+  encoded_manifest_ = std::move(encoded);
+  manifest_ = std::make_shared<const Manifest>(std::move(*decoded));
+  if (handlers_.on_manifest) handlers_.on_manifest(manifest_);
+  if (config_.manifest_only) return end({});
+  target_ = target_path(config_.output, manifest_->name);
+  open_store();
+}
+
+void Fetch::open_store() {
+  auto opened = std::make_shared<std::optional<Result<std::unique_ptr<Store>>>>();
+  in_background(
+      [this, opened] {
+        StoreOptions options;
+        options.overwrite = config_.overwrite;
+        *opened = Store::open(manifest_, content_, target_, options);
+      },
+      [this, opened] { on_store_open(std::move(**opened)); });
+}
+
+void Fetch::on_store_open(Result<std::unique_ptr<Store>> opened) {
+  if (!opened) return end(std::move(opened).error());
+  store_ = std::move(*opened);
+  const Bitfield have = store_->resumed();
+  const Layout layout = manifest_->layout();
+  for (ChunkIndex i = have.next_set(0); i < have.size(); i = have.next_set(i + 1))
+    reused_bytes_ += layout.length_of(i);
+  if (reused_bytes_ > 0)
+    log_info(absl::StrCat("resuming: ", format_bytes(reused_bytes_), " of ",
+                          format_bytes(layout.total_bytes), " are on disk and verified"));
+  transfer_started_ = hopeful_ = Loop::now();
+  auto io = std::make_shared<ContentIo>(ContentIo{manifest_, layout, store_, store_});
+  node_->session().start(std::move(io), encoded_manifest_, have);
+  if (have.all()) complete();
+}
+
+void Fetch::tick() {
+  if (ended_) return;
+  const Time now = Loop::now();
+  rates_.on_total(node_->session().received_bytes(), now);
+  node_->refresh_announcer();
+  if (!done_) {
+    if (handlers_.on_progress && manifest_) handlers_.on_progress(progress());
+    const SwarmSession& session = node_->session();
+    const bool opening = manifest_ && !store_;
+    const bool useful =
+        session.running() ? session.swarm().has_useful_neighbour() : session.neighbours() > 0;
+    if (useful || opening || completed_) hopeful_ = now;
+    if (session.any_refused() && first_refusal_ == kNever) first_refusal_ = now;
+    if (auto verdict = hopeless()) return end(std::move(*verdict));
+    if (now >= next_checkpoint_) checkpoint();
+  }
+  tick_timer_.arm(now + kProgressInterval);
+}
+
+std::optional<Error> Fetch::hopeless() const {
+  const Time now = Loop::now();
+  const SwarmSession& session = node_->session();
+  if (now == hopeful_ || completed_) return std::nullopt;
+  if (first_refusal_ != kNever && !session.ever_joined() &&
+      (node_->announcer()->all_failed() || now - first_refusal_ >= kRefusedPatience))
+    return Error{ErrorCode::kRefused,
+                 absl::StrCat("refused: ", what_was_tried(),
+                              ". Is the link whole, with everything after '#'? Or is a "
+                              "--cluster-key needed, or wrong?")};
+  if (!lie_.empty() && now - hopeful_ >= kCorruptPatience)
+    return Error{ErrorCode::kCorrupt,
+                 absl::StrCat("the content cannot be completed: ", lie_,
+                              ", and no other peer has what is missing. What was verified is "
+                              "kept; run the same command again when a sound copy is seeded")};
+  if (config_.patience > Duration::zero() && now - hopeful_ >= config_.patience)
+    return Error{
+        ErrorCode::kUnreachable,
+        absl::StrCat("no peer with what is missing for ", format_duration(config_.patience), ": ",
+                     what_was_tried(), ". Is the seeder running, and can this host reach it?",
+                     store_ ? " What was verified is kept; run the same command again." : "")};
+  return std::nullopt;
+}
+
+std::string Fetch::what_was_tried() const {
+  std::set<std::string> texts;
+  for (const auto& [endpoint, text] : node_->session().failures()) texts.insert(text);
+  for (const std::string& text : node_->announcer()->failures())
+    if (!text.empty()) texts.insert(text);
+  if (texts.empty()) return "nobody answered";
+  return absl::StrJoin(texts, "; ");
+}
+
+void Fetch::checkpoint() {
+  const SwarmSession& session = node_->session();
+  if (!session.running() || checkpointing_ || completed_) return;
+  const Bitfield have = session.swarm().have();
+  if (have.count() == verified_at_checkpoint_) return;
+  checkpointing_ = true;
+  verified_at_checkpoint_ = have.count();
+  auto written = std::make_shared<Status>();
+  const Time began = Loop::now();
+  in_background([store = store_, have, written] { *written = store->checkpoint(have); },
+                [this, written, began] {
+                  checkpointing_ = false;
+                  const Time now = Loop::now();
+                  // A slow disk is left in peace for most of the time.
+                  next_checkpoint_ = now + std::max(kCheckpointInterval, (now - began) * 4);
+                  if (!*written) return end(*written);
+                  if (completed_) commit();
+                });
+}
+
+void Fetch::complete() {
+  if (completed_) return;
+  completed_ = true;
+  if (!checkpointing_) commit();
+}
+
+void Fetch::commit() {
+  if (ended_) return;
+  node_->refresh_announcer();
+  auto committed = std::make_shared<Status>();
+  in_background([store = store_, committed] { *committed = store->commit(); },
+                [this, committed] {
+                  if (!*committed) return end(*committed);
+                  done_ = true;
+                  rates_.on_total(node_->session().received_bytes(), Loop::now());
+                  if (handlers_.on_done) handlers_.on_done(progress());
+                  if (config_.linger <= Duration::zero()) return end({});
+                  linger_timer_.arm(Loop::now() + config_.linger);
+                });
+}
+
+void Fetch::in_background(std::function<void()> job, std::function<void()> done) {
+  ++jobs_;
+  loop_.work(std::move(job), [this, done = std::move(done)] {
+    --jobs_;
+    if (!ended_) done();
+  });
+}
+
+void Fetch::interrupt() {
+  if (done_) return end({});  // it was only lingering
+  end(Error{ErrorCode::kInterrupted,
+            store_ ? "interrupted; what was verified is kept, run the same command to go on"
+                   : "interrupted"});
+}
+
+void Fetch::end(Status outcome) {
+  if (ended_) return;
+  ended_ = true;
+  outcome_ = std::move(outcome);
+  tick_timer_.arm(kNever);
+  linger_timer_.arm(kNever);
+  node_->stop();
+  leave_by_ = Loop::now() + kGoodbye;
+  leave_timer_.arm(Loop::now());
+}
+
+void Fetch::leave() {
+  const bool heard = node_->quiet() || Loop::now() >= leave_by_;
+  if (jobs_ > 0 || !heard) return leave_timer_.arm(Loop::now() + kGoodbyePoll);
+  loop_.stop();
+}
+
+FetchProgress Fetch::progress() const {
+  FetchProgress progress;
+  const SwarmSession& session = node_->session();
+  progress.name = manifest_->name;
+  progress.bytes_total = manifest_->layout().total_bytes;
+  progress.bytes_reused = reused_bytes_;
+  progress.bytes_fetched = session.received_bytes();
+  if (session.running()) {
+    const Bitfield& have = session.swarm().have();
+    const Layout layout = manifest_->layout();
+    progress.bytes_verified = std::uint64_t{have.count()} * layout.chunk_bytes;
+    // The last chunk may be shorter than the others.
+    if (have.size() > 0 && have.test(have.size() - 1))
+      progress.bytes_verified -= layout.chunk_bytes - layout.length_of(have.size() - 1);
+  }
+  progress.rate = rates_.now();
+  progress.peers = session.neighbours();
+  progress.peers_met = session.peers_met();
+  progress.elapsed = Loop::now() - started_;
+  const double seconds = to_seconds(Loop::now() - transfer_started_);
+  if (rates_.best() > 0 && seconds > 0)
+    progress.share_of_limit =
+        std::min(1.0, static_cast<double>(progress.bytes_fetched) / seconds / rates_.best());
+  progress.path = target_;
+  return progress;
+}
+
+}  // namespace p2p::net

@@ -1,0 +1,129 @@
+// Fetch: a whole download, from the link to the file in its place (and seeding on for a while).
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "content/link.h"
+#include "content/manifest.h"
+#include "content/store.h"
+#include "net/node.h"
+#include "net/rate_history.h"
+
+namespace p2p::net {
+
+// A fetch that was told of corrupt content or a changed source waits only this long for an honest
+// peer.
+inline constexpr Duration kCorruptPatience = std::chrono::seconds(5);
+// Refused by some, with others not heard of yet.
+inline constexpr Duration kRefusedPatience = std::chrono::seconds(3);
+inline constexpr Duration kCheckpointInterval = std::chrono::seconds(2);
+inline constexpr Duration kProgressInterval = std::chrono::milliseconds(100);
+
+struct FetchConfig {
+  Link link;
+  Secret psk;          // of the peers: the link's secret, or the cluster key
+  Secret tracker_psk;  // the cluster key, or open_tracker_key()
+  // Where the content goes; into it, under the content's name, when it ends in '/'. The name alone
+  // when not given.
+  std::optional<std::filesystem::path> output;
+  std::optional<Endpoint> listen;
+  bool overwrite = false;
+  Duration linger{0};
+  Duration patience =
+      std::chrono::seconds(30);  // without anyone who has what is missing; 0: for ever
+  unsigned lanes = 1;
+  bool manifest_only = false;  // stop as soon as the manifest is there
+};
+
+struct FetchProgress {
+  std::string name;
+  std::uint64_t bytes_total = 0;
+  std::uint64_t bytes_verified = 0;  // reused ones too
+  std::uint64_t bytes_reused = 0;    // were on disk from an earlier run
+  std::uint64_t bytes_fetched = 0;   // payload received, duplicates and corrupt chunks too
+  double rate = 0;                   // bytes a second, over the last two seconds
+  std::size_t peers = 0;             // neighbours now
+  std::size_t peers_met = 0;
+  Duration elapsed{0};
+  // The average rate so far as a share of the best half second: 1 is a link that was never idle. 0:
+  // not known yet.
+  double share_of_limit = 0;
+  std::filesystem::path path;
+};
+
+struct FetchHandlers {
+  std::function<void(const std::shared_ptr<const Manifest>&)> on_manifest = nullptr;
+  std::function<void(const FetchProgress&)> on_progress = nullptr;
+  // Complete, synced, in place. Lingering follows.
+  std::function<void(const FetchProgress&)> on_done = nullptr;
+};
+
+class Fetch {
+ public:
+  Fetch(Loop& loop, FetchConfig config, FetchHandlers handlers);
+  ~Fetch();
+
+  // Runs the loop until all is done. kInterrupted after interrupt(); what was fetched is kept.
+  Status run();
+  void interrupt();
+
+  const Bytes& encoded_manifest() const { return encoded_manifest_; }
+
+ private:
+  Status start();
+  void find_link_seeders();
+  void on_manifest(Bytes encoded);
+  void open_store();
+  void on_store_open(Result<std::unique_ptr<Store>> opened);
+  void tick();
+  std::optional<Error> hopeless() const;
+  std::string what_was_tried() const;
+  void checkpoint();
+  void complete();
+  void commit();
+  void end(Status outcome);
+  // Runs a job on the thread pool; `done` is skipped once the fetch has ended. The fetch outlives its jobs.
+  void in_background(std::function<void()> job, std::function<void()> done);
+  void leave();
+  FetchProgress progress() const;
+
+  Loop& loop_;
+  FetchConfig config_;
+  FetchHandlers handlers_;
+  ContentId content_;
+  std::unique_ptr<Node> node_;
+  Timer tick_timer_, linger_timer_, leave_timer_;
+  Time started_;
+  RateHistory rates_;
+
+  Bytes encoded_manifest_;
+  std::shared_ptr<const Manifest> manifest_;
+  std::shared_ptr<Store> store_;
+  std::filesystem::path target_;
+  std::uint64_t reused_bytes_ = 0;
+  Time transfer_started_;
+  std::uint64_t verified_at_checkpoint_ = 0;
+  Time next_checkpoint_;
+
+  int jobs_ = 0;  // in the background
+  bool checkpointing_ = false;
+  bool completed_ = false;  // every chunk is verified
+  bool done_ = false;  // in place
+  bool ended_ = false;
+  Time leave_by_ = kNever;
+  Time hopeful_;  // when somebody last had what we lack
+  Time first_refusal_ = kNever;
+  std::string lie_;  // who sent a corrupt chunk or whose source changed, for the verdict
+  Status outcome_;
+};
+
+// The target of a fetch: see FetchConfig::output.
+std::filesystem::path target_path(const std::optional<std::filesystem::path>& output,
+                                  const std::string& name);
+
+}  // namespace p2p::net

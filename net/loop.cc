@@ -1,0 +1,156 @@
+#include "net/loop.h"
+
+#include <csignal>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "net/address.h"
+
+namespace p2p::net {
+
+std::string uv_text(int status) { return uv_strerror(status); }
+
+Loop::Loop() {
+  P2P_CHECK(uv_loop_init(&loop_) == 0);
+  wake_.data = this;
+  P2P_CHECK(uv_async_init(&loop_, &wake_, [](uv_async_t* handle) {
+              static_cast<Loop*>(handle->data)->run_posted();
+            }) == 0);
+}
+
+Loop::~Loop() {
+  for (auto& signal : signals_) uv_close(reinterpret_cast<uv_handle_t*>(signal.get()), nullptr);
+  uv_close(reinterpret_cast<uv_handle_t*>(&wake_), nullptr);
+  uv_run(&loop_, UV_RUN_DEFAULT);
+  P2P_CHECK(uv_loop_close(&loop_) == 0);
+}
+
+void Loop::run() { uv_run(&loop_, UV_RUN_DEFAULT); }
+
+void Loop::stop() { uv_stop(&loop_); }
+
+void Loop::post(std::function<void()> task) {
+  bool first;
+  {
+    std::lock_guard lock(mutex_);
+    first = posted_.empty();
+    posted_.push_back(std::move(task));
+  }
+  if (first) uv_async_send(&wake_);
+}
+
+void Loop::run_posted() {
+  std::vector<std::function<void()>> tasks;
+  {
+    std::lock_guard lock(mutex_);
+    tasks.swap(posted_);
+  }
+  for (auto& task : tasks) task();
+}
+
+Time Loop::now() { return Time(Duration(static_cast<Duration::rep>(uv_hrtime()))); }
+
+void Loop::work(std::function<void()> job, std::function<void()> done) {
+  struct Work {
+    uv_work_t request;
+    std::function<void()> job, done;
+  };
+  auto* work = new Work{{}, std::move(job), std::move(done)};
+  work->request.data = work;
+  const int status = uv_queue_work(
+      &loop_, &work->request, [](uv_work_t* request) { static_cast<Work*>(request->data)->job(); },
+      [](uv_work_t* request, int) {
+        std::unique_ptr<Work> finished(static_cast<Work*>(request->data));
+        finished->done();
+      });
+  P2P_CHECK(status == 0);
+}
+
+void Loop::resolve(const HostPort& target,
+                   std::function<void(Result<std::vector<Endpoint>>)> done) {
+  if (auto address = IpAddress::parse(target.host)) {
+    post([done = std::move(done), endpoint = Endpoint{*address, target.port}] {
+      done(std::vector{endpoint});
+    });
+    return;
+  }
+  struct Lookup {
+    uv_getaddrinfo_t request;
+    HostPort target;
+    std::function<void(Result<std::vector<Endpoint>>)> done;
+  };
+  auto* lookup = new Lookup{{}, target, std::move(done)};
+  lookup->request.data = lookup;
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  const int status = uv_getaddrinfo(
+      &loop_, &lookup->request,
+      [](uv_getaddrinfo_t* request, int result, addrinfo* found) {
+        std::unique_ptr<Lookup> finished(static_cast<Lookup*>(request->data));
+        std::vector<Endpoint> endpoints;
+        for (addrinfo* at = found; result == 0 && at; at = at->ai_next) {
+          Endpoint endpoint = endpoint_of(at->ai_addr);
+          endpoint.port = finished->target.port;
+          endpoints.push_back(endpoint);
+        }
+        if (found) uv_freeaddrinfo(found);
+        if (endpoints.empty())
+          return finished->done(
+              Error{ErrorCode::kUnreachable, absl::StrCat("the name '", finished->target.host,
+                                                          "' was not found: ", uv_text(result))});
+        finished->done(std::move(endpoints));
+      },
+      lookup->target.host.c_str(), nullptr, &hints);
+  P2P_CHECK(status == 0);
+}
+
+void Loop::on_termination(std::function<void(int)> handler) {
+  on_signal_ = std::move(handler);
+  for (int number : {SIGINT, SIGTERM}) {
+    auto signal = std::make_unique<uv_signal_t>();
+    P2P_CHECK(uv_signal_init(&loop_, signal.get()) == 0);
+    signal->data = this;
+    uv_signal_start(
+        signal.get(),
+        [](uv_signal_t* handle, int caught) {
+          static_cast<Loop*>(handle->data)->on_signal_(caught);
+        },
+        number);
+    signals_.push_back(std::move(signal));
+  }
+}
+
+struct Timer::State {
+  uv_timer_t timer;
+  std::function<void()> on_due;
+};
+
+Timer::Timer(Loop& loop, std::function<void()> on_due) : state_(new State{{}, std::move(on_due)}) {
+  P2P_CHECK(uv_timer_init(loop.raw(), &state_->timer) == 0);
+  state_->timer.data = state_;
+}
+
+Timer::~Timer() {
+  uv_close(reinterpret_cast<uv_handle_t*>(&state_->timer),
+           [](uv_handle_t* handle) { delete static_cast<State*>(handle->data); });
+}
+
+void Timer::arm(Time deadline) {
+  if (deadline == kNever) {
+    uv_timer_stop(&state_->timer);
+    return;
+  }
+  const Duration left = deadline - Loop::now();
+  // Up to the next millisecond, or the timer would fire before the deadline and be armed again.
+  const auto milliseconds =
+      left <= Duration::zero() ? 0 : std::chrono::ceil<std::chrono::milliseconds>(left).count();
+  // The loop's own time may be old by now.
+  uv_update_time(state_->timer.loop);
+  uv_timer_start(
+      &state_->timer, [](uv_timer_t* timer) { static_cast<State*>(timer->data)->on_due(); },
+      static_cast<std::uint64_t>(milliseconds), 0);
+}
+
+}  // namespace p2p::net

@@ -1,0 +1,136 @@
+#include "net/node.h"
+
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "crypto/keys.h"
+#include "net/address.h"
+#include "net/log.h"
+
+namespace p2p::net {
+
+Node::Node(Loop& loop, TransportConfig config)
+    : loop_(loop),
+      random_(random_seed()),
+      transport_(loop, std::move(config), [this](const Event& event) { on_event(event); }),
+      silent_timer_(loop, [this] { close_silent(); }) {}
+
+void Node::answer_announces(tracker::OwnerConfig config) {
+  owner_service_.emplace(loop_, transport_, config, random_.fork("owner"));
+}
+
+void Node::announce_to(std::vector<OwnerAddress> owners, tracker::AnnouncerConfig config) {
+  announcer_.emplace(loop_, transport_, std::move(owners), std::move(config),
+                     random_.fork("announcer"), [this](std::vector<Endpoint> found) {
+                       if (session_) session_->add_candidates(found, false);
+                     });
+}
+
+void Node::join_swarm(SessionConfig config, SessionHandlers handlers) {
+  session_.emplace(loop_, transport_, std::move(config), std::move(handlers),
+                   random_.fork("session"));
+}
+
+void Node::refresh_announcer() {
+  if (!announcer_ || !session_) return;
+  if (session_->running()) {
+    const Bitfield& have = session_->swarm().have();
+    const auto permille =
+        have.size() == 0
+            ? 1000
+            : static_cast<std::uint16_t>(std::uint64_t{have.count()} * 1000 / have.size());
+    announcer_->set_progress(static_cast<std::uint16_t>(permille), session_->swarm().complete());
+  }
+  announcer_->set_wanted(session_->wanted());
+}
+
+void Node::stop() {
+  if (announcer_) announcer_->stop();
+  if (session_) session_->stop();
+  for (const auto& [id, connection] : opened_) transport_.close(id);
+}
+
+void Node::on_event(const Event& event) {
+  const ConnectionId id = event.connection;
+  if (const auto* opened = std::get_if<Opened>(&event.what)) return on_opened(id, *opened);
+  if (const auto* received = std::get_if<Received>(&event.what))
+    return on_received(id, received->message);
+  if (const auto* closed = std::get_if<Closed>(&event.what)) return on_closed(id, closed->why);
+  if (session_) session_->on_transfer(event);
+}
+
+void Node::on_opened(ConnectionId id, const Opened& opened) {
+  opened_.emplace(id, OpenConnection{opened});
+  if (unheard_.empty()) silent_timer_.arm(Loop::now() + kSilentTimeout);
+  unheard_.emplace_back(Loop::now() + kSilentTimeout, id);
+  if (announcer_ && announcer_->owns(id)) announcer_->on_opened(id);
+  if (session_ && session_->owns(id)) session_->on_opened(id, opened);
+}
+
+void Node::on_received(ConnectionId id, const WireMessage& message) {
+  const auto found = opened_.find(id);
+  if (found == opened_.end()) return;
+  found->second.spoken = true;
+  const Opened& from = found->second.opened;
+  if (const auto* announce = std::get_if<tracker::Message>(&message)) {
+    if (announcer_ && announcer_->owns(id)) return announcer_->on_message(id, *announce);
+    if (owner_service_) return owner_service_->on_message(id, from, *announce);
+    transport_.send(id,
+                    tracker::Message(tracker::Refusal{{}, "this peer does not answer announces"}));
+    return transport_.close(id);
+  }
+  if (session_) return session_->on_message(id, from, std::get<peer::Message>(message));
+  transport_.send(
+      id, peer::Message(peer::Bye{peer::ByeReason::kNotServed, "a tracker holds no contents"}));
+  transport_.close(id);
+}
+
+void Node::on_closed(ConnectionId id, const Error& why) {
+  const auto found = opened_.find(id);
+  if (found == opened_.end()) {
+    if (why.code != ErrorCode::kUnreachable) log_debug("connection failed: " + why.message);
+  } else {
+    opened_.erase(found);
+  }
+  if (announcer_) announcer_->on_closed(id, why);
+  if (owner_service_) owner_service_->on_closed(id);
+  if (session_) session_->on_closed(id, why);
+}
+
+void Node::close_silent() {
+  const Time now = Loop::now();
+  while (!unheard_.empty() && unheard_.front().first <= now) {
+    const auto found = opened_.find(unheard_.front().second);
+    if (found != opened_.end() && !found->second.spoken) transport_.close(found->first);
+    unheard_.pop_front();
+  }
+  if (!unheard_.empty()) silent_timer_.arm(unheard_.front().first);
+}
+
+Endpoint default_listen_endpoint() {
+  const int probe = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_storage any = sockaddr_of(Endpoint{*IpAddress::parse("::"), 0});
+  const bool v6 =
+      probe >= 0 && bind(probe, reinterpret_cast<sockaddr*>(&any), sizeof(sockaddr_in6)) == 0;
+  if (probe >= 0) ::close(probe);
+  return Endpoint{*IpAddress::parse(v6 ? "::" : "0.0.0.0"), 0};
+}
+
+std::vector<Endpoint> reachable_endpoints(const Endpoint& local) {
+  if (!local.address.is_any()) return {local};
+  std::vector<Endpoint> endpoints;
+  for (const IpAddress& address : host_addresses())
+    if (!local.address.is_v4() || address.is_v4()) endpoints.push_back({address, local.port});
+  return endpoints;
+}
+
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+}  // namespace p2p::net

@@ -1,0 +1,74 @@
+// Node: one process's parts, composed. A transport, and on it any of: answering announces,
+// announcing, a swarm. It hands each event to the part it is for.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+
+#include "net/announce_client.h"
+#include "net/loop.h"
+#include "net/owner_service.h"
+#include "net/swarm_session.h"
+#include "net/transport.h"
+
+namespace p2p::net {
+
+// Who connects and shakes hands must say something within this time.
+inline constexpr Duration kSilentTimeout = std::chrono::seconds(10);
+
+class Node {
+ public:
+  Node(Loop& loop, TransportConfig config);
+
+  // Each at most once, before or after connections come in.
+  void answer_announces(tracker::OwnerConfig config);
+  void announce_to(std::vector<OwnerAddress> owners, tracker::AnnouncerConfig config);
+  void join_swarm(SessionConfig config, SessionHandlers handlers);
+
+  // Brings the announcer up to date with the swarm: progress, and how many peers are wanted.
+  void refresh_announcer();
+  // Says good-bye to everybody. The loop must run until quiet() for it to be heard.
+  void stop();
+  bool quiet() const { return opened_.empty(); }
+
+  Loop& loop() { return loop_; }
+  Transport& transport() { return transport_; }
+  OwnerService* owner_service() { return owner_service_ ? &*owner_service_ : nullptr; }
+  AnnounceClient* announcer() { return announcer_ ? &*announcer_ : nullptr; }
+  SwarmSession& session() { return *session_; }
+
+ private:
+  struct OpenConnection {
+    Opened opened;
+    bool spoken = false;
+  };
+
+  void on_event(const Event& event);
+  void on_opened(ConnectionId id, const Opened& opened);
+  void on_received(ConnectionId id, const WireMessage& message);
+  void on_closed(ConnectionId id, const Error& why);
+  void close_silent();
+
+  Loop& loop_;
+  Random random_;
+  Transport transport_;
+  std::optional<OwnerService> owner_service_;
+  std::optional<AnnounceClient> announcer_;
+  std::optional<SwarmSession> session_;
+  std::unordered_map<ConnectionId, OpenConnection> opened_;
+  std::deque<std::pair<Time, ConnectionId>> unheard_;  // in the order of their deadlines
+  Timer silent_timer_;
+};
+
+// The endpoint to listen on when nobody says: any free port, both families where the host has IPv6.
+Endpoint default_listen_endpoint();
+
+// Where others can reach a listener: itself, or the host's addresses when it listens on all.
+std::vector<Endpoint> reachable_endpoints(const Endpoint& local);
+
+// Lets the process hold as many descriptors as the system allows.
+void raise_descriptor_limit();
+
+}  // namespace p2p::net

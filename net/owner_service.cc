@@ -1,0 +1,45 @@
+#include "net/owner_service.h"
+
+#include "net/log.h"
+
+namespace p2p::net {
+
+OwnerService::OwnerService(Loop& loop, Transport& transport, tracker::OwnerConfig config,
+                           Random random)
+    : transport_(transport), owner_(config, random, Loop::now()), timer_(loop, [this] {
+        owner_.on_timeout(Loop::now());
+        drain();
+      }) {}
+
+void OwnerService::on_message(ConnectionId id, const Opened& from,
+                              const tracker::Message& message) {
+  const Time now = Loop::now();
+  if (known_.insert(id).second) owner_.on_connected(id, from.peer, from.remote.address, now);
+  owner_.on_message(id, message, now);
+  drain();
+}
+
+void OwnerService::on_closed(ConnectionId id) {
+  if (known_.erase(id) == 0) return;
+  owner_.on_disconnected(id, Loop::now());
+  drain();
+}
+
+void OwnerService::set_self(const SwarmId& swarm, std::vector<Endpoint> endpoints, bool complete) {
+  owner_.set_self(swarm, transport_.self(), std::move(endpoints), complete);
+  drain();
+}
+
+void OwnerService::drain() {
+  while (auto action = owner_.poll_action()) {
+    if (auto* send = std::get_if<tracker::SendMessage>(&*action)) {
+      transport_.send(send->connection, WireMessage(std::move(send->message)));
+    } else if (auto* close = std::get_if<tracker::CloseConnection>(&*action)) {
+      log_debug("announce connection closed: " + close->reason);
+      transport_.close(close->connection);
+    }
+  }
+  timer_.arm(owner_.next_timeout());
+}
+
+}  // namespace p2p::net

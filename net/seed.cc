@@ -1,0 +1,138 @@
+#include "net/seed.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "crypto/digest.h"
+#include "net/log.h"
+
+namespace p2p::net {
+namespace {
+
+constexpr Duration kRefreshInterval = std::chrono::seconds(1);
+constexpr Duration kGoodbye = std::chrono::milliseconds(300);
+
+}  // namespace
+
+Seed::Seed(Loop& loop, SeedConfig config)
+    : loop_(loop),
+      config_(std::move(config)),
+      psk_(config_.link_secret ? *config_.link_secret : config_.cluster_key.value()),
+      tick_timer_(loop, [this] { tick(); }),
+      leave_timer_(loop, [this] { loop_.stop(); }) {}
+
+Seed::~Seed() = default;
+
+Status Seed::listen() {
+  Endpoint where = config_.listen.value_or(default_listen_endpoint());
+  if (where.port == 0 && config_.preferred_port != 0) {
+    const Endpoint preferred{where.address, config_.preferred_port};
+    if (node_->transport().listen(preferred)) return {};
+    log_warn(absl::StrCat("port ", config_.preferred_port,
+                          ", which this content had before, is taken: the link will name another"));
+  }
+  return node_->transport().listen(where);
+}
+
+Result<Link> Seed::start() {
+  TransportConfig transport;
+  transport.accepted_psks = {psk_};
+  transport.lanes = config_.lanes;
+  node_ = std::make_unique<Node>(loop_, std::move(transport));
+  P2P_TRY(listen());
+  const Endpoint local = node_->transport().local();
+
+  Bytes encoded = encode_manifest(*config_.manifest);
+  const ContentId content = content_id_of(encoded);
+  const SwarmId swarm = swarm_id_of(content, psk_);
+  SessionConfig session;
+  session.content = content;
+  session.swarm = swarm;
+  session.psk = psk_;
+  // Behind a port mapping it is the mapped port that others can dial.
+  const std::uint16_t mapped_port =
+      config_.advertised.empty() || config_.advertised.front().port == 0
+          ? local.port
+          : config_.advertised.front().port;
+  session.listen_port = mapped_port;
+  SessionHandlers handlers;
+  handlers.on_manifest = [](Bytes) {};
+  handlers.on_completed = [] {};
+  handlers.on_store_failed = [](const Error&) {};
+  handlers.on_source_failed = [](const Error& why) { log_warn(why.message); };
+  handlers.on_problem = [](const std::string&, peer::Problem, ChunkIndex) {};
+  node_->join_swarm(std::move(session), std::move(handlers));
+  const Layout layout = config_.manifest->layout();
+  auto io =
+      std::make_shared<ContentIo>(ContentIo{config_.manifest, layout, config_.files, nullptr});
+  node_->session().start(std::move(io), std::move(encoded), Bitfield(layout.chunk_count(), true));
+
+  const std::vector<Endpoint> own = own_endpoints();
+  tracker::OwnerConfig owner;
+  owner.only_swarm = swarm;
+  node_->answer_announces(owner);
+  node_->owner_service()->set_self(swarm, own, true);
+
+  std::vector<OwnerAddress> owners;
+  for (const HostPort& tracker : config_.trackers)
+    owners.push_back({tracker, config_.cluster_key.value_or(open_tracker_key())});
+  for (const HostPort& seeder : config_.seeders) owners.push_back({seeder, psk_});
+  if (!owners.empty()) {
+    tracker::AnnouncerConfig announcer;
+    announcer.swarm = swarm;
+    announcer.listen_port = mapped_port;
+    if (!config_.advertised.empty())
+      announcer.advertised.assign(
+          own.begin(),
+          own.begin() + static_cast<std::ptrdiff_t>(std::min(own.size(), tracker::kMaxAdvertised)));
+    node_->announce_to(std::move(owners), std::move(announcer));
+    node_->refresh_announcer();
+  }
+  tick_timer_.arm(Loop::now() + kRefreshInterval);
+
+  Link link{content, config_.trackers, config_.seeders, config_.link_secret};
+  for (const HostPort& address : own_addresses())
+    if (link.seeders.size() < kMaxLinkAddresses &&
+        std::find(link.seeders.begin(), link.seeders.end(), address) == link.seeders.end())
+      link.seeders.push_back(address);
+  return link;
+}
+
+std::vector<HostPort> Seed::own_addresses() const {
+  const Endpoint local = node_->transport().local();
+  std::vector<HostPort> addresses;
+  for (const HostPort& address : config_.advertised)
+    addresses.push_back({address.host, address.port ? address.port : local.port});
+  if (addresses.empty())
+    for (const Endpoint& endpoint : reachable_endpoints(local))
+      addresses.push_back({endpoint.address.to_string(), endpoint.port});
+  return addresses;
+}
+
+std::vector<Endpoint> Seed::own_endpoints() const {
+  std::vector<Endpoint> endpoints;
+  for (const HostPort& address : own_addresses())
+    if (auto ip = IpAddress::parse(address.host)) endpoints.push_back({*ip, address.port});
+  // Names alone: owners are told what this host knows itself by.
+  return endpoints.empty() ? reachable_endpoints(node_->transport().local()) : endpoints;
+}
+
+std::uint16_t Seed::port() const { return node_->transport().local().port; }
+
+void Seed::tick() {
+  node_->refresh_announcer();
+  tick_timer_.arm(Loop::now() + kRefreshInterval);
+}
+
+void Seed::run() {
+  loop_.run();
+  node_.reset();
+}
+
+void Seed::stop() {
+  node_->stop();
+  tick_timer_.arm(kNever);
+  leave_timer_.arm(Loop::now() + (node_->quiet() ? Duration::zero() : kGoodbye));
+}
+
+}  // namespace p2p::net

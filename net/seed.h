@@ -1,0 +1,57 @@
+// Seed: serves a content that this host has, until told to stop.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "content/file_set.h"
+#include "content/link.h"
+#include "content/manifest.h"
+#include "net/node.h"
+
+namespace p2p::net {
+
+struct SeedConfig {
+  std::shared_ptr<const Manifest> manifest;
+  std::shared_ptr<FileSet> files;
+  std::optional<Secret>
+      link_secret;  // goes into the link; without it the content is closed by the cluster key
+  std::optional<Secret> cluster_key;
+  std::vector<HostPort> trackers;    // all that are announced to; they go into the link
+  std::vector<HostPort> seeders;     // others named by the link; they are announced to as well
+  std::vector<HostPort> advertised;  // how others reach this host; port 0: the one listened on
+  std::optional<Endpoint> listen;
+  std::uint16_t preferred_port = 0;  // taken when it is free and `listen` names none
+  unsigned lanes = 1;
+};
+
+class Seed {
+ public:
+  Seed(Loop& loop, SeedConfig config);
+  ~Seed();
+
+  // Listens and joins; the link is known then.
+  Result<Link> start();
+  std::uint16_t port() const;
+  // Runs the loop until stop().
+  void run();
+  void stop();
+
+ private:
+  Status listen();
+  // Where others reach this host, as the link says it; and those of them that are addresses, not
+  // names.
+  std::vector<HostPort> own_addresses() const;
+  std::vector<Endpoint> own_endpoints() const;
+  void tick();
+
+  Loop& loop_;
+  SeedConfig config_;
+  Secret psk_;
+  std::unique_ptr<Node> node_;
+  Timer tick_timer_, leave_timer_;
+};
+
+}  // namespace p2p::net

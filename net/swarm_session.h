@@ -1,0 +1,128 @@
+// SwarmSession: one content's life among its peers. Composes the peer book, the manifest fetch and
+// the swarm core with the transport; decides nothing itself.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "net/loop.h"
+#include "net/transport.h"
+#include "peer/manifest_fetch.h"
+#include "peer/peer_book.h"
+#include "peer/swarm.h"
+
+namespace p2p::net {
+
+// Messages of a neighbour that are kept until we have the manifest and can understand them.
+inline constexpr std::size_t kMaxEarlyMessages = 256;
+
+struct SessionConfig {
+  ContentId content;
+  SwarmId swarm;
+  Secret psk;
+  std::uint16_t listen_port = 0;  // 0: we do not listen
+  peer::PeerBookConfig book;      // `self` is filled in
+  peer::SwarmConfig schedule;
+};
+
+struct SessionHandlers {
+  // The encoded manifest, checked against the content id and nothing else. Answered by start(),
+  // some time.
+  std::function<void(Bytes encoded)> on_manifest;
+  std::function<void()> on_completed;
+  // A chunk could not be written: the fetch cannot go on.
+  std::function<void(const Error&)> on_store_failed;
+  // `who` is the other side's address.
+  std::function<void(const std::string& who, peer::Problem problem, ChunkIndex chunk)> on_problem;
+  // A source of ours changed under us.
+  std::function<void(const Error&)> on_source_failed;
+};
+
+class SwarmSession {
+ public:
+  // Dials with the transport's psk of the config. Fetches the manifest unless start() is called
+  // right away.
+  SwarmSession(Loop& loop, Transport& transport, SessionConfig config, SessionHandlers handlers,
+               Random random);
+
+  void add_candidates(const std::vector<Endpoint>& endpoints, bool lasting);
+  void start(std::shared_ptr<const ContentIo> io, Bytes encoded_manifest, Bitfield have);
+
+  // Events of our own dials, and of connections that speak the swarm family.
+  bool owns(ConnectionId id) const { return dials_.contains(id) || neighbours_.contains(id); }
+  void on_opened(ConnectionId id, const Opened& opened);
+  void on_message(ConnectionId id, const Opened& from, const peer::Message& message);
+  void on_transfer(const Event& event);
+  void on_closed(ConnectionId id, const Error& why);
+
+  // Says Bye to everybody.
+  void stop();
+
+  bool running() const { return swarm_.has_value(); }
+  const peer::Swarm& swarm() const { return *swarm_; }
+  std::size_t neighbours() const { return book_.neighbours(); }
+  std::size_t wanted() const { return book_.wanted(); }
+  // Payload bytes that came in so far, and that went out.
+  std::uint64_t received_bytes() const { return received_bytes_; }
+
+  // For the verdict when nobody can be reached.
+  bool any_refused() const { return any_refused_; }
+  bool ever_joined() const { return !met_.empty(); }
+  // How many different peers were neighbours at some time.
+  std::size_t peers_met() const { return met_.size(); }
+  bool dialing() const { return !dials_.empty(); }
+  // The last failure of each address, for the person.
+  const std::map<Endpoint, std::string>& failures() const { return failures_; }
+
+ private:
+  struct Neighbour {
+    Opened opened;
+    std::optional<Endpoint> dialled;
+    bool joined = false;   // it has said Join, and was admitted
+    bool closing = false;  // we have said Bye
+    std::vector<peer::Message> early;
+  };
+
+  void on_join(ConnectionId id, Neighbour& neighbour, const peer::Join& join);
+  void on_bye(ConnectionId id, Neighbour& neighbour, const peer::Bye& bye);
+  void send_manifest_part(ConnectionId id, const peer::ManifestRequest& request);
+  void enter_swarm(ConnectionId id, Neighbour& neighbour);
+  void say_bye(ConnectionId id, peer::Bye bye);
+  void send(ConnectionId id, peer::Message message) {
+    transport_.send(id, WireMessage(std::move(message)));
+  }
+  std::string who(ConnectionId id) const;
+
+  void drain();
+  bool drain_swarm();
+  bool drain_book();
+  bool drain_manifest();
+  void act(peer::SwarmAction action);
+
+  Transport& transport_;
+  SessionConfig config_;
+  SessionHandlers handlers_;
+  Random random_;
+  peer::PeerBook book_;
+  peer::ManifestFetch manifest_fetch_;
+  std::optional<peer::Swarm> swarm_;
+  std::shared_ptr<const ContentIo> io_;
+  Bytes encoded_manifest_;
+  Timer timer_;
+
+  std::map<ConnectionId, Endpoint> dials_;  // not opened yet
+  std::map<ConnectionId, Neighbour> neighbours_;
+  std::map<Endpoint, std::string> failures_;
+  std::uint64_t received_bytes_ = 0;
+  bool any_refused_ = false;
+  std::set<PeerId> met_;
+  bool draining_ = false;
+  bool stopped_ = false;
+};
+
+}  // namespace p2p::net

@@ -1,0 +1,28 @@
+#include "net/tracker_daemon.h"
+
+namespace p2p::net {
+
+TrackerDaemon::TrackerDaemon(Loop& loop, TrackerDaemonConfig config)
+    : loop_(loop), config_(std::move(config)) {}
+
+Result<Endpoint> TrackerDaemon::start() {
+  TransportConfig transport;
+  transport.accepted_psks = {config_.cluster_key.value_or(open_tracker_key())};
+  transport.max_connections = kMaxTrackerConnections;
+  node_ = std::make_unique<Node>(loop_, std::move(transport));
+  P2P_TRY(node_->transport().listen(config_.listen));
+  tracker::OwnerConfig owner;
+  owner.trust_advertised = config_.cluster_key.has_value();
+  node_->answer_announces(owner);
+  return node_->transport().local();
+}
+
+void TrackerDaemon::run() {
+  loop_.run();
+  node_.reset();
+}
+
+// Its peers reconnect on their own; there is nothing to say to them.
+void TrackerDaemon::stop() { loop_.stop(); }
+
+}  // namespace p2p::net

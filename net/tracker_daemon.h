@@ -1,0 +1,34 @@
+// TrackerDaemon: a tracker behind a listener. It holds who is in which swarm, in memory, and no
+// content.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "net/node.h"
+
+namespace p2p::net {
+
+inline constexpr std::size_t kMaxTrackerConnections = 50'000;
+
+struct TrackerDaemonConfig {
+  Endpoint listen;
+  std::optional<Secret> cluster_key;  // without it anyone who speaks p2p may announce
+};
+
+class TrackerDaemon {
+ public:
+  TrackerDaemon(Loop& loop, TrackerDaemonConfig config);
+  // The endpoint it listens on.
+  Result<Endpoint> start();
+  // Runs the loop until stop().
+  void run();
+  void stop();
+
+ private:
+  Loop& loop_;
+  TrackerDaemonConfig config_;
+  std::unique_ptr<Node> node_;
+};
+
+}  // namespace p2p::net

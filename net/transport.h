@@ -1,0 +1,68 @@
+// Transport: the control thread's side of all connections. Listens, dials, hands connections to
+// lanes and their events to a handler. Knows nothing of swarms.
+#pragma once
+
+#include <uv.h>
+
+#include <functional>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "base/endpoint.h"
+#include "crypto/handshake.h"
+#include "net/events.h"
+#include "net/lane.h"
+#include "net/loop.h"
+
+namespace p2p::net {
+
+struct TransportConfig {
+  KeyPair keys = KeyPair::random();
+  std::vector<Secret> accepted_psks;  // whoever has one of them may connect
+  unsigned lanes = 1;
+  std::size_t max_connections = 1000;  // the listener turns away what comes above
+};
+
+class Transport {
+ public:
+  Transport(Loop& loop, TransportConfig config, std::function<void(const Event&)> handler);
+  ~Transport();
+
+  // Port 0 takes any free one. Errors: kIo with the address.
+  Status listen(const Endpoint& where);
+  // Where it listens, with the real port.
+  const Endpoint& local() const { return local_; }
+  const PeerId& self() const { return config_.keys.public_key; }
+
+  // Always answered by Opened or Closed.
+  ConnectionId dial(const Endpoint& remote, const Secret& psk);
+  void attach(ConnectionId id, std::shared_ptr<const ContentIo> io) {
+    lane_of(id).attach(id, std::move(io));
+  }
+  void send(ConnectionId id, WireMessage message) { lane_of(id).send(id, std::move(message)); }
+  void drop_chunk(ConnectionId id, ChunkIndex chunk) { lane_of(id).drop_chunk(id, chunk); }
+  void send_chunk(ConnectionId id, ChunkIndex chunk) { lane_of(id).send_chunk(id, chunk); }
+  void stop_sending(ConnectionId id, ChunkIndex chunk) { lane_of(id).stop_sending(id, chunk); }
+  // After what was sent before; answered by Closed.
+  void close(ConnectionId id) { lane_of(id).close(id); }
+
+ private:
+  void on_incoming();
+  void deliver();
+  Lane& lane_of(ConnectionId id) { return *lanes_[id % lanes_.size()]; }
+
+  Loop& loop_;
+  TransportConfig config_;
+  std::function<void(const Event&)> handler_;
+  EventQueue events_;
+  std::vector<std::unique_ptr<Lane>> lanes_;
+  uv_tcp_t* listener_ = nullptr;  // freed by its close callback
+  Endpoint local_;
+  ConnectionId next_id_ = 1;
+  std::size_t open_ = 0;
+  // Lets posted deliveries know that the transport is gone.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace p2p::net

@@ -1,0 +1,20 @@
+// What a message frame carries: one byte that names the family, then the family's msgpack.
+#pragma once
+
+#include <variant>
+
+#include "base/bytes.h"
+#include "base/result.h"
+#include "peer/messages.h"
+#include "tracker/messages.h"
+
+namespace p2p::net {
+
+enum class Family : std::uint8_t { kAnnounce = 1, kSwarm = 2 };
+
+using WireMessage = std::variant<tracker::Message, peer::Message>;
+
+Bytes encode_wire(const WireMessage& message);
+Result<WireMessage> decode_wire(ByteView body);
+
+}  // namespace p2p::net
