@@ -1,0 +1,55 @@
+// The commands of p2p. Each adds its subcommand and flags to the app; when it was chosen, `run` is
+// set to its body, which returns the exit code.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/endpoint.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "content/link.h"
+#include "crypto/keys.h"
+
+namespace p2p::cli {
+
+using Run = std::function<int()>;
+
+void add_seed(CLI::App& app, Run& run);
+void add_fetch(CLI::App& app, Run& run);
+void add_tracker(CLI::App& app, Run& run);
+void add_keygen(CLI::App& app, Run& run);
+void add_inspect(CLI::App& app, Run& run);
+void add_verify(CLI::App& app, Run& run);
+
+// A flag that can also stand in the environment: --chunk-size is P2P_CHUNK_SIZE there.
+template <typename T>
+CLI::Option* add_flag_option(CLI::App& command, const std::string& flags, T& value,
+                             const std::string& help) {
+  CLI::Option* option = command.add_option(flags, value, help);
+  std::string name = "P2P_" + option->get_lnames().front();
+  for (char& c : name)
+    c = c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return option->envname(name);
+}
+
+// Prints the error to stderr and returns its exit code.
+int fail(const Error& error);
+
+// ADDR:PORT, with a name for the flag in the error.
+Result<Endpoint> parse_listen(const std::string& text);
+// A link as an argument, or "-": the first line of stdin, which keeps its secret out of the process
+// list.
+Result<Link> read_link(const std::string& argument);
+// The key file that keygen writes.
+Result<std::optional<Secret>> read_cluster_key(const std::string& path);
+// The secret that peers of a link share: its own, or the cluster key.
+Result<Secret> peer_secret(const Link& link, const std::optional<Secret>& cluster_key);
+
+// Worker lanes: half of the cores, 1 to 4.
+unsigned default_lanes();
+
+}  // namespace p2p::cli

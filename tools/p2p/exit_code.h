@@ -1,0 +1,48 @@
+// The exit codes of p2p; the README documents them.
+#pragma once
+
+#include "base/result.h"
+
+namespace p2p::cli {
+
+enum ExitCode : int {
+  kOk = 0,
+  kFailed = 1,  // a disk or socket said no
+  kUsage = 2,
+  kMalformed = 3,    // the link, or what it names
+  kUnreachable = 4,  // no peer has what is missing
+  kRefused = 5,      // wrong secret
+  kDiskFull = 6,
+  kExists = 7,
+  kCorrupt = 8,  // content corrupt, or source changed
+  kLimit = 9,
+  kInterrupted = 130,
+};
+
+inline ExitCode exit_code_of(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kUsage:
+      return kUsage;
+    case ErrorCode::kMalformed:
+      return kMalformed;
+    case ErrorCode::kLimit:
+      return kLimit;
+    case ErrorCode::kUnreachable:
+      return kUnreachable;
+    case ErrorCode::kRefused:
+      return kRefused;
+    case ErrorCode::kDiskFull:
+      return kDiskFull;
+    case ErrorCode::kExists:
+      return kExists;
+    case ErrorCode::kCorrupt:
+      return kCorrupt;
+    case ErrorCode::kInterrupted:
+      return kInterrupted;
+    case ErrorCode::kIo:
+      return kFailed;
+  }
+  return kFailed;
+}
+
+}  // namespace p2p::cli

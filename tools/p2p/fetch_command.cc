@@ -1,0 +1,172 @@
+// p2p fetch: from a link to the content in its place.
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/units.h"
+#include "net/fetch.h"
+#include "net/log.h"
+#include "tools/p2p/commands.h"
+#include "tools/p2p/exit_code.h"
+#include "tools/p2p/progress_line.h"
+
+namespace p2p::cli {
+namespace {
+
+struct Options {
+  std::string link, output, listen, cluster_key;
+  double linger_seconds = 0;
+  double patience_seconds = 30;
+  bool json = false, overwrite = false;
+  unsigned lanes = default_lanes();
+};
+
+// A JSON line about twice a second is plenty for a machine.
+constexpr Duration kJsonInterval = std::chrono::milliseconds(500);
+
+void print_json(const nlohmann::json& json) {
+  std::printf("%s\n", json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+  std::fflush(stdout);
+}
+
+nlohmann::json to_json(const char* event, const net::FetchProgress& progress) {
+  return {{"event", event},
+          {"name", progress.name},
+          {"bytes_total", progress.bytes_total},
+          {"bytes_verified", progress.bytes_verified},
+          {"bytes_fetched", progress.bytes_fetched},
+          {"bytes_reused", progress.bytes_reused},
+          {"seconds", to_seconds(progress.elapsed)},
+          {"bytes_per_second", progress.rate},
+          {"peers", progress.peers},
+          {"share_of_limit", progress.share_of_limit},
+          {"path", progress.path.string()}};
+}
+
+double percent(std::uint64_t part, std::uint64_t whole) {
+  return whole == 0 ? 100 : 100 * static_cast<double>(part) / static_cast<double>(whole);
+}
+
+std::string progress_text(const net::FetchProgress& progress) {
+  const std::uint64_t left = progress.bytes_total - progress.bytes_verified;
+  std::string text =
+      absl::StrCat(progress.name, "  ",
+                   absl::StrFormat("%.1f", percent(progress.bytes_verified, progress.bytes_total)),
+                   " % of ", format_bytes(progress.bytes_total), "  ", format_rate(progress.rate));
+  if (progress.rate > 0)
+    absl::StrAppend(&text, "  ",
+                    format_duration(from_seconds(static_cast<double>(left) / progress.rate)),
+                    " left");
+  absl::StrAppend(&text, "  ", progress.peers, progress.peers == 1 ? " peer" : " peers");
+  if (progress.share_of_limit > 0)
+    absl::StrAppend(&text, "  ", absl::StrFormat("%.0f", 100 * progress.share_of_limit),
+                    " % of the limit");
+  return text;
+}
+
+std::string done_text(const net::FetchProgress& progress) {
+  const double seconds = std::max(to_seconds(progress.elapsed), 1e-3);
+  std::string text =
+      absl::StrCat("fetched ", progress.path.string(), ": ", format_bytes(progress.bytes_total),
+                   " in ", format_duration(progress.elapsed), " (",
+                   format_rate(static_cast<double>(progress.bytes_fetched) / seconds), ") from ",
+                   progress.peers_met, progress.peers_met == 1 ? " peer" : " peers");
+  if (progress.bytes_reused > 0)
+    absl::StrAppend(&text, ", ", format_bytes(progress.bytes_reused), " were here already");
+  if (progress.share_of_limit > 0)
+    absl::StrAppend(&text, "; that is ", absl::StrFormat("%.0f", 100 * progress.share_of_limit),
+                    " % of what this link carried in its best half second");
+  return text;
+}
+
+Result<net::FetchConfig> fetch_config(const Options& options) {
+  net::FetchConfig config;
+  P2P_ASSIGN(config.link, read_link(options.link));
+  P2P_ASSIGN(const auto cluster_key, read_cluster_key(options.cluster_key));
+  P2P_ASSIGN(config.psk, peer_secret(config.link, cluster_key));
+  config.tracker_psk = cluster_key.value_or(open_tracker_key());
+  if (!options.output.empty()) config.output = options.output;
+  if (!options.listen.empty()) {
+    P2P_ASSIGN(config.listen, parse_listen(options.listen));
+  }
+  config.overwrite = options.overwrite;
+  config.linger = from_seconds(options.linger_seconds);
+  config.patience = from_seconds(options.patience_seconds);
+  config.lanes = options.lanes;
+  return config;
+}
+
+Result<int> fetch(const Options& options) {
+  P2P_ASSIGN(net::FetchConfig config, fetch_config(options));
+  ProgressLine line;
+  net::Loop loop;
+  Time next_json = net::Loop::now();
+  net::FetchProgress totals;
+  net::FetchHandlers handlers;
+  handlers.on_progress = [&](const net::FetchProgress& progress) {
+    if (!options.json) return line.draw(progress_text(progress));
+    if (net::Loop::now() < next_json) return;
+    next_json = net::Loop::now() + kJsonInterval;
+    print_json(to_json("progress", progress));
+  };
+  handlers.on_done = [&](const net::FetchProgress& progress) {
+    totals = progress;
+    line.wipe();
+    if (!options.json) std::fprintf(stderr, "%s\n", done_text(progress).c_str());
+    if (options.linger_seconds > 0)
+      net::log_info("seeding for those who are still fetching; stop with Ctrl-C");
+    if (options.json) {
+      nlohmann::json json = to_json("done", progress);
+      json["peers"] = progress.peers_met;
+      print_json(json);
+    }
+  };
+  net::Fetch job(loop, std::move(config), std::move(handlers));
+  loop.on_termination([&](int) { job.interrupt(); });
+  P2P_TRY(job.run());
+  return kOk;
+}
+
+}  // namespace
+
+void add_fetch(CLI::App& app, Run& run) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("fetch", "Fetch what a link names");
+  command->add_option("LINK", options->link, "The link, or - to read it from stdin")
+      ->required()
+      ->envname("P2P_LINK");
+  add_flag_option(*command, "-o,--output", options->output,
+                  "Where to put it; a folder's name ends in '/'. The content's name by default");
+  add_flag_option(*command, "--listen", options->listen,
+                  "ADDR:PORT to listen on; any free port by default");
+  add_flag_option(*command, "--linger", options->linger_seconds,
+                  "Seconds to go on seeding afterwards")
+      ->check(CLI::NonNegativeNumber);
+  add_flag_option(*command, "--patience", options->patience_seconds,
+                  "Seconds to wait while no peer has what is missing; 0: for ever")
+      ->check(CLI::NonNegativeNumber);
+  add_flag_option(*command, "--cluster-key", options->cluster_key, "Key file of `p2p keygen`");
+  add_flag_option(*command, "--lanes", options->lanes, "Worker threads")
+      ->check(CLI::Range(1u, 64u));
+  command
+      ->add_flag("--json", options->json,
+                 "One JSON object a line on stdout, the last with the totals")
+      ->envname("P2P_JSON");
+  command->add_flag("--overwrite", options->overwrite, "Replace what is at the target")
+      ->envname("P2P_OVERWRITE");
+  command->footer("Example:\n  p2p fetch 'p2p://...#...' -o /srv/big.iso --linger 60");
+  command->callback([options, &run] {
+    run = [options] {
+      auto result = fetch(*options);
+      if (result) return *result;
+      if (options->json)
+        print_json({{"event", "error"},
+                    {"exit_code", static_cast<int>(exit_code_of(result.error().code))},
+                    {"message", result.error().message}});
+      return fail(result.error());
+    };
+  });
+}
+
+}  // namespace p2p::cli

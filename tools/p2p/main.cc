@@ -1,0 +1,54 @@
+// p2p: the command line. Each command stands in a file of its own.
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+
+#include "crypto/keys.h"
+#include "net/log.h"
+#include "net/node.h"
+#include "tools/p2p/commands.h"
+#include "tools/p2p/exit_code.h"
+
+int main(int argc, char** argv) {
+  using namespace p2p;
+  std::signal(SIGPIPE, SIG_IGN);
+  init_crypto();
+  net::raise_descriptor_limit();
+
+  CLI::App app{"Distributes files and folders from peer to peer: chunked, encrypted, verified."};
+  app.name("p2p");
+  app.set_version_flag("--version", "p2p 0.1.0");
+  app.set_config("--config", "", "A TOML file with flags, in a [section] for each command");
+  app.get_config_ptr()->envname("P2P_CONFIG");
+  app.require_subcommand(1);
+  app.fallthrough();
+  bool verbose = false, quiet = false;
+  app.add_flag("-v,--verbose", verbose, "Say more about connections")->envname("P2P_VERBOSE");
+  app.add_flag("-q,--quiet", quiet, "Warnings and errors only")->envname("P2P_QUIET");
+  app.footer(
+      "Example:\n"
+      "  here:   p2p seed big.iso           prints a link\n"
+      "  there:  p2p fetch 'p2p://...'      fetches it, any number of hosts at once\n\n"
+      "Every flag can also stand in the environment (--chunk-size is P2P_CHUNK_SIZE) and in the "
+      "file of --config.");
+
+  cli::Run run;
+  cli::add_seed(app, run);
+  cli::add_fetch(app, run);
+  cli::add_tracker(app, run);
+  cli::add_keygen(app, run);
+  cli::add_inspect(app, run);
+  cli::add_verify(app, run);
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    // Help and version are no errors.
+    if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return app.exit(error);
+    std::fprintf(stderr, "p2p: %s\nRun with --help for what is possible.\n", error.what());
+    return cli::kUsage;
+  }
+  if (verbose) net::set_log_level(net::LogLevel::kDebug);
+  if (quiet) net::set_log_level(net::LogLevel::kWarn);
+  return run();
+}

@@ -1,0 +1,182 @@
+// p2p seed: scans, prints the link, serves.
+#include <cstdio>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "base/units.h"
+#include "content/scan.h"
+#include "crypto/digest.h"
+#include "net/fetch.h"
+#include "net/log.h"
+#include "net/seed.h"
+#include "tools/p2p/commands.h"
+#include "tools/p2p/exit_code.h"
+#include "tools/p2p/progress_line.h"
+#include "tools/p2p/state_folder.h"
+
+namespace p2p::cli {
+namespace {
+
+struct Options {
+  std::string path, link, listen, chunk_size, cluster_key;
+  std::vector<std::string> trackers, advertised;
+  unsigned lanes = default_lanes();
+};
+
+// What is to be served, and under which secrets.
+struct Source {
+  std::shared_ptr<const Manifest> manifest;
+  std::shared_ptr<FileSet> files;
+};
+
+HashJob hash_job(ProgressLine& line) {
+  HashJob job;
+  if (line.enabled())
+    job.progress = [&line](std::uint64_t done, std::uint64_t total) {
+      line.draw(absl::StrCat("hashing: ", format_bytes(done), " of ", format_bytes(total)));
+    };
+  return job;
+}
+
+Result<Source> scan(const Options& options) {
+  ProgressLine line;
+  ScanOptions scan_options;
+  scan_options.job = hash_job(line);
+  if (!options.chunk_size.empty()) {
+    P2P_ASSIGN(const std::uint64_t bytes, parse_size(options.chunk_size));
+    if (!is_valid_chunk_size(bytes))
+      return Error{ErrorCode::kUsage,
+                   "--chunk-size: a power of two from 64KiB to 4MiB, not " + options.chunk_size};
+    scan_options.chunk_bytes = static_cast<std::uint32_t>(bytes);
+  }
+  P2P_ASSIGN(Scan scanned, scan_path(options.path, scan_options));
+  return Source{scanned.manifest, std::move(scanned.files)};
+}
+
+// The content of a link that this host has already: the manifest comes from the path where that
+// gives the same id, else from the link's peers; then every chunk is checked.
+Result<Source> source_of_link(const Options& options, const Link& link,
+                              const net::SeedConfig& seed) {
+  if (auto scanned = scan(options);
+      scanned && content_id_of(encode_manifest(*scanned->manifest)) == link.content)
+    return scanned;
+  net::Loop loop;
+  net::FetchConfig config;
+  config.link = link;
+  P2P_ASSIGN(config.psk, peer_secret(link, seed.cluster_key));
+  config.tracker_psk = seed.cluster_key.value_or(open_tracker_key());
+  config.manifest_only = true;
+  net::Fetch query(loop, config, {});
+  P2P_TRY(query.run());
+  P2P_ASSIGN(Manifest manifest, decode_manifest(query.encoded_manifest()));
+  Source source;
+  source.manifest = std::make_shared<const Manifest>(std::move(manifest));
+  ProgressLine line;
+  P2P_ASSIGN(source.files, open_checked_source(source.manifest, options.path, hash_job(line)));
+  return source;
+}
+
+Result<HostPort> parse_advertised(const std::string& text) {
+  if (auto address = IpAddress::parse(text)) return HostPort{address->to_string(), 0};
+  // A bare name gets a port to be parsed with, and loses it again.
+  const bool has_port = text.rfind(':') != std::string::npos;
+  auto parsed = HostPort::parse(has_port ? text : text + ":0");
+  if (!parsed) return Error{ErrorCode::kUsage, "--advertise: " + parsed.error().message};
+  return parsed;
+}
+
+Result<net::SeedConfig> seed_config(const Options& options) {
+  net::SeedConfig config;
+  P2P_ASSIGN(config.cluster_key, read_cluster_key(options.cluster_key));
+  config.lanes = options.lanes;
+  if (!options.listen.empty()) {
+    P2P_ASSIGN(config.listen, parse_listen(options.listen));
+  }
+  for (const std::string& text : options.trackers) {
+    auto tracker = HostPort::parse(text);
+    if (!tracker) return Error{ErrorCode::kUsage, "--tracker: " + tracker.error().message};
+    config.trackers.push_back(*tracker);
+  }
+  for (const std::string& text : options.advertised) {
+    P2P_ASSIGN(HostPort advertised, parse_advertised(text));
+    config.advertised.push_back(std::move(advertised));
+  }
+  return config;
+}
+
+Result<int> seed(const Options& options) {
+  P2P_ASSIGN(net::SeedConfig config, seed_config(options));
+  Source source;
+  std::optional<SeedState> state;
+  if (!options.link.empty()) {
+    P2P_ASSIGN(const Link link, read_link(options.link));
+    P2P_ASSIGN(source, source_of_link(options, link, config));
+    config.link_secret = link.secret;
+    config.trackers.insert(config.trackers.begin(), link.trackers.begin(), link.trackers.end());
+    config.seeders = link.seeders;
+  } else {
+    P2P_ASSIGN(source, scan(options));
+  }
+  const ContentId content = content_id_of(encode_manifest(*source.manifest));
+  auto loaded = load_seed_state(content);
+  if (!loaded) return std::move(loaded).error();
+  state = *loaded;
+  if (options.link.empty() && !config.cluster_key) config.link_secret = state->secret;
+  const bool any_port = !config.listen || config.listen->port == 0;
+  if (any_port) config.preferred_port = state->port;
+  config.manifest = source.manifest;
+  config.files = source.files;
+
+  net::Loop loop;
+  net::Seed seeder(loop, std::move(config));
+  P2P_ASSIGN(const Link link, seeder.start());
+  if (any_port && state->port == 0) state->port = seeder.port();
+  if (Status saved = save_seed_state(content, *state); !saved)
+    net::log_warn("the link will be another next time: " + saved.error().message);
+
+  std::printf("%s\n", link.to_string().c_str());
+  std::fflush(stdout);
+  const Layout layout = source.manifest->layout();
+  net::log_info(absl::StrCat("seeding ", source.manifest->name, ": ",
+                             format_bytes(layout.total_bytes), " in ", layout.chunk_count(),
+                             " chunks; stop with Ctrl-C"));
+  loop.on_termination([&](int) { seeder.stop(); });
+  seeder.run();
+  return kOk;
+}
+
+}  // namespace
+
+void add_seed(CLI::App& app, Run& run) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command =
+      app.add_subcommand("seed", "Offer a file or folder, and print the link to it");
+  command->add_option("PATH", options->path, "The file or folder")->required();
+  add_flag_option(*command, "--link", options->link,
+                  "Be one more seeder of this link's content, after checking that it is here");
+  add_flag_option(*command, "--tracker", options->trackers,
+                  "Announce to this tracker (HOST:PORT); may be repeated")
+      ->delimiter(',');
+  add_flag_option(*command, "--listen", options->listen,
+                  "ADDR:PORT to listen on; any free port by default");
+  add_flag_option(*command, "--advertise", options->advertised,
+                  "HOST[:PORT] that others reach this host at; may be repeated")
+      ->delimiter(',');
+  add_flag_option(*command, "--chunk-size", options->chunk_size,
+                  "A power of two from 64KiB to 4MiB; chosen by size by default");
+  add_flag_option(*command, "--cluster-key", options->cluster_key,
+                  "Key file of `p2p keygen`: the link then needs it too");
+  add_flag_option(*command, "--lanes", options->lanes, "Worker threads")
+      ->check(CLI::Range(1u, 64u));
+  command->footer(
+      "Example:\n  p2p seed big.iso\n  p2p seed ./release --tracker tracker.example:7000 "
+      "--advertise 10.0.0.5");
+  command->callback([options, &run] {
+    run = [options] {
+      auto result = seed(*options);
+      return result ? *result : fail(result.error());
+    };
+  });
+}
+
+}  // namespace p2p::cli

@@ -1,0 +1,95 @@
+#include "tools/p2p/state_folder.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+
+namespace p2p::cli {
+namespace {
+
+Error io_error(const std::string& what, const std::filesystem::path& path) {
+  return Error{errno == ENOSPC ? ErrorCode::kDiskFull : ErrorCode::kIo,
+               absl::StrCat("cannot ", what, " ", path.string(), ": ", std::strerror(errno))};
+}
+
+Result<std::filesystem::path> seed_file(const ContentId& content) {
+  P2P_ASSIGN(const std::filesystem::path folder, state_folder());
+  const std::filesystem::path seeds = folder / "seeds";
+  std::error_code failure;
+  std::filesystem::create_directories(folder.parent_path(), failure);
+  for (const auto& made : {folder, seeds})
+    if (mkdir(made.c_str(), 0700) != 0 && errno != EEXIST) return io_error("make the folder", made);
+  return seeds / (content.hex() + ".json");
+}
+
+}  // namespace
+
+Result<std::filesystem::path> state_folder() {
+  if (const char* xdg = std::getenv("XDG_STATE_HOME"); xdg && *xdg == '/')
+    return std::filesystem::path(xdg) / "p2p";
+  if (const char* home = std::getenv("HOME"); home && *home == '/')
+    return std::filesystem::path(home) / ".local" / "state" / "p2p";
+  return Error{ErrorCode::kIo, "no place to keep the secret of a link: set HOME or XDG_STATE_HOME"};
+}
+
+Result<SeedState> load_seed_state(const ContentId& content) {
+  P2P_ASSIGN(const std::filesystem::path path, seed_file(content));
+  std::ifstream file(path);
+  if (!file) {
+    if (errno == ENOENT) return SeedState{Secret::random(), 0};
+    return io_error("read", path);
+  }
+  const auto json = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
+  const bool sound = json.is_object() && json.contains("secret") && json["secret"].is_string();
+  auto secret = sound ? Secret::parse(json["secret"].get<std::string>())
+                      : Result<Secret>(Error{ErrorCode::kMalformed, ""});
+  if (!secret)
+    return Error{
+        ErrorCode::kIo,
+        absl::StrCat(path.string(), " is damaged; remove it to give this content a new link")};
+  const auto port = json.value("port", 0u);
+  return SeedState{*secret, port <= 65535 ? static_cast<std::uint16_t>(port) : std::uint16_t{0}};
+}
+
+Status save_seed_state(const ContentId& content, const SeedState& state) {
+  P2P_ASSIGN(const std::filesystem::path path, seed_file(content));
+  const nlohmann::json json = {{"secret", state.secret.reveal()}, {"port", state.port}};
+  return write_private_file(path, json.dump() + "\n", true);
+}
+
+Status write_private_file(const std::filesystem::path& path, const std::string& text,
+                          bool replace) {
+  const std::filesystem::path temporary = path.string() + absl::StrCat(".", getpid(), ".new");
+  const int file =
+      open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (file < 0) return io_error("write", temporary);
+  const bool written = write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
+                       fsync(file) == 0;
+  const Error why = io_error("write", temporary);
+  close(file);
+  if (!written) {
+    unlink(temporary.c_str());
+    return why;
+  }
+  // link() refuses to replace what is there; rename() does not ask.
+  const int placed =
+      replace ? rename(temporary.c_str(), path.c_str()) : link(temporary.c_str(), path.c_str());
+  const int failure = errno;
+  if (!replace || placed != 0) unlink(temporary.c_str());
+  if (placed == 0) return {};
+  if (failure == EEXIST)
+    return Error{ErrorCode::kExists, absl::StrCat(path.string(), " is there already")};
+  errno = failure;
+  return io_error("write", path);
+}
+
+}  // namespace p2p::cli

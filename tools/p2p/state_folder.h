@@ -1,0 +1,30 @@
+// The user's state folder: the secret and port of each content that was seeded, so that the same
+// content gives the same link again. Readable by the user alone.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+
+#include "base/id.h"
+#include "base/result.h"
+#include "crypto/keys.h"
+
+namespace p2p::cli {
+
+struct SeedState {
+  Secret secret;
+  std::uint16_t port = 0;  // 0: none yet
+};
+
+// $XDG_STATE_HOME/p2p, or ~/.local/state/p2p.
+Result<std::filesystem::path> state_folder();
+
+// What is remembered of the content, or a fresh secret. An unreadable state is an error: a new
+// secret would silently make old links useless.
+Result<SeedState> load_seed_state(const ContentId& content);
+Status save_seed_state(const ContentId& content, const SeedState& state);
+
+// Writes a file that only the user can read, whole or not at all. kExists unless `replace`.
+Status write_private_file(const std::filesystem::path& path, const std::string& text, bool replace);
+
+}  // namespace p2p::cli
