@@ -5,7 +5,7 @@
 set -euo pipefail
 
 readonly FETCHERS=3
-readonly DEFAULT_MIB=256
+readonly DEFAULT_MIB=512
 readonly LINK_TIMEOUT_S=60
 
 bold='' plain=''
