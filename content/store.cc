@@ -115,6 +115,7 @@ struct Store::Impl {
   // Where chunks are read and written: the partial data, and the target once it is in place.
   std::shared_mutex files_mutex;
   std::unique_ptr<FileSet> files;  // guarded by files_mutex
+  bool committed = false;          // guarded by files_mutex
 
   bool is_folder() const { return manifest->root == Manifest::Root::kFolder; }
   fs::path data_path() const { return partial / kData; }
@@ -335,6 +336,8 @@ const fs::path& Store::target() const { return impl_->target; }
 
 Status Store::write_chunk(ChunkIndex chunk, ByteView verified_bytes) {
   std::shared_lock lock(impl_->files_mutex);
+  // A duplicate that comes in after the end: the same bytes are in place already.
+  if (impl_->committed) return {};
   return impl_->files->write(chunk, verified_bytes);
 }
 
@@ -355,6 +358,7 @@ Status Store::commit() {
     // Descriptors that are open stay good; new ones are opened at the target from now on.
     std::unique_lock lock(impl_->files_mutex);
     P2P_TRY(impl_->move_into_place());
+    impl_->committed = true;
     const fs::path placed = fs::absolute(impl_->target).lexically_normal();
     P2P_ASSIGN(impl_->files, FileSet::open(impl_->manifest, placed, FileSet::Mode::kRead));
   }
