@@ -53,10 +53,11 @@ struct Chunks {
   Bitfield have;
   bool operator==(const Chunks&) const = default;
 };
-// More chunks since then, all verified; with none it is a keep-alive.
+// More chunks since then, all verified; with none it is a keep-alive, or tells a changed load.
 struct Have {
   std::vector<ChunkIndex> chunks;
-  std::uint32_t load = 0;  // requests waiting at the sender
+  // Requests of others than the receiver that wait at the sender or are being served.
+  std::uint32_t load = 0;
   bool operator==(const Have&) const = default;
 };
 // Chunks that the sender cannot give any more.
@@ -67,14 +68,16 @@ struct Lost {
 
 // Every Request ends in the whole chunk or one Reject. A request for kAnyChunk leaves the choice to
 // the other side, which names it by a Give before its data (or Reject{kAnyChunk} when it has
-// nothing the asker lacks).
+// nothing the asker lacks). A chunk is not requested again before its answer, also when it was
+// cancelled; and none by name while a request for kAnyChunk is unanswered, for it might cross with
+// a Give of the same chunk.
 struct Request {
   ChunkIndex chunk = kAnyChunk;
   bool operator==(const Request&) const = default;
 };
 struct Give {
   ChunkIndex chunk = 0;
-  std::uint32_t load = 0;
+  std::uint32_t load = 0;  // as in Have
   bool operator==(const Give&) const = default;
 };
 // Answered by Reject{kCancelled}, unless the whole chunk was already sent.

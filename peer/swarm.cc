@@ -245,8 +245,7 @@ void Swarm::on_chunk_corrupt(ConnectionId connection, ChunkIndex chunk, Time now
 }
 
 void Swarm::tell(Neighbour& neighbour, const std::vector<ChunkIndex>& chunks, Time now) {
-  neighbour.told_at = now;
-  const std::uint32_t load = uploads_.load_beside(neighbour.uploads);
+  const std::uint32_t load = load_for(neighbour, now);
   for (std::size_t at = 0; at < chunks.size(); at += kMaxChunksInHave) {
     const auto first = chunks.begin() + static_cast<std::ptrdiff_t>(at);
     const std::size_t count = std::min(chunks.size() - at, kMaxChunksInHave);
@@ -273,6 +272,7 @@ void Swarm::finish_input(Time now) {
   if (!completed_) fill_window(now);
   start_uploads(now);
   if (!untold_.empty() && now >= tell_at_) flush_haves(now);
+  tell_load(now);
 }
 
 Time Swarm::next_timeout() const {

@@ -60,7 +60,9 @@ struct ReceiveChunk {
   ConnectionId connection;
   ChunkIndex chunk;
 };
-// Free what was received; what is still on its way for it is read and thrown away.
+// Free what was received; what is still on its way for it is read and thrown away (and told by
+// on_data all the same: the last byte of it ends the request). Also comes, with no ReceiveChunk
+// before it, for a Give that is turned down.
 struct DropChunk {
   ConnectionId connection;
   ChunkIndex chunk;
@@ -88,7 +90,7 @@ struct Report {
   Problem problem;
   ChunkIndex chunk;
 };
-// Every chunk is verified. Once.
+// Every chunk is verified. Once; not for a swarm that was made complete.
 struct Completed {};
 using SwarmAction = std::variant<SendMessage, ReceiveChunk, DropChunk, SendChunk, StopSending,
                                  Disconnect, Report, Completed>;
@@ -116,10 +118,11 @@ class Swarm {
   void on_message(ConnectionId connection, const Message& message, Time now);
   void on_disconnected(ConnectionId connection, Time now);
 
-  // Payload bytes of a chunk came in: for the rates and the deadlines. Any number of them may be
-  // told at once.
+  // Payload bytes of a chunk came in, of a dropped one too: for the rates and the deadlines. Any
+  // number of them may be told at once, but before the messages that came after them.
   void on_data(ConnectionId connection, ChunkIndex chunk, std::uint32_t bytes, Time now);
-  // A chunk came in whole, matched its hash and is on disk.
+  // A chunk came in whole, matched its hash and is on disk; also when it was dropped since, or its
+  // connection is gone.
   void on_chunk_verified(ConnectionId connection, ChunkIndex chunk, Time now);
   void on_chunk_corrupt(ConnectionId connection, ChunkIndex chunk, Time now);
 
@@ -188,6 +191,8 @@ class Swarm {
   void handle(Neighbour& neighbour, const Request& request, Time now);
   void handle(Neighbour& neighbour, const Cancel& cancel, Time now);
   void start_uploads(Time now);
+  std::uint32_t load_for(Neighbour& neighbour, Time now);
+  void tell_load(Time now);
 
   // swarm_timers.cc
   void wake_by(Time at);
@@ -221,6 +226,7 @@ class Swarm {
   std::vector<ChunkIndex> untold_;  // verified, and in no Have yet
   Time tell_at_ = Time::min();      // no Have with chunks before this
   Time wake_at_ = kNever;
+  std::uint32_t checked_load_ = 0;  // our load when it was last held against what was told
   bool completed_ = false;
   SwarmStats stats_;
   std::vector<SwarmAction> actions_;

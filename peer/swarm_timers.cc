@@ -43,8 +43,7 @@ bool Swarm::check_silence(Neighbour& neighbour, Time now) {
   const bool queues = !neighbour.uploads.queue.empty();
   if (now - neighbour.last_said >= config_.keep_alive ||
       (queues && now - neighbour.told_at >= kLoadInterval)) {
-    neighbour.told_at = now;
-    send(neighbour, Have{{}, uploads_.load_beside(neighbour.uploads)}, now);
+    send(neighbour, Have{{}, load_for(neighbour, now)}, now);
   }
   wake_by(neighbour.last_said + config_.keep_alive);
   if (queues) wake_by(neighbour.told_at + kLoadInterval);

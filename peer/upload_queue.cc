@@ -1,6 +1,7 @@
 #include "peer/upload_queue.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 
@@ -86,8 +87,13 @@ void UploadQueue::on_lost(UploadClient& client, ChunkIndex chunk) {
 
 UploadClient* UploadQueue::next_client() const {
   UploadClient* best = nullptr;
-  for (UploadClient* client : waiting_)
-    if (!client->blocked && (best == nullptr || client->turn < best->turn)) best = client;
+  for (UploadClient* client : waiting_) {
+    if (client->blocked) continue;
+    // Two chunks to one neighbour share its connection: they fill no more of our uplink than one.
+    if (best == nullptr ||
+        std::pair(client->sends.size(), client->turn) < std::pair(best->sends.size(), best->turn))
+      best = client;
+  }
   return best;
 }
 

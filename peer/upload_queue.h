@@ -2,7 +2,8 @@
 // wait and the sends that are under way.
 //
 // A neighbour that has got nothing from us yet goes before the others (so that a newcomer can soon
-// give something itself); after that, who was served least recently. A send that takes far longer
+// give something itself); after that, who was served least recently; and before either, who is not
+// being sent anything. A send that takes far longer
 // than sends usually do gives its slot up, and its neighbour gets no other until it ends: who does
 // not read holds nobody else up.
 #pragma once
@@ -79,7 +80,9 @@ class UploadQueue {
   // When that is due; kNever while nobody waits for a slot.
   Time next_timeout() const;
 
-  // Requests waiting or being served, of everyone but `client`: the load that it is told.
+  // Requests waiting or being served.
+  std::uint32_t load() const { return load_; }
+  // The same of everyone but `client`: the load that it is told.
   std::uint32_t load_beside(const UploadClient& client) const;
 
  private:
