@@ -117,7 +117,10 @@ void AnnounceClient::drain() {
       transport_.send(owners_[send->owner].connection, WireMessage(std::move(send->message)));
     } else if (auto* found = std::get_if<tracker::FoundPeers>(&*action)) {
       std::vector<Endpoint> endpoints;
-      for (const tracker::PeerRecord& peer : found->peers) endpoints.push_back(peer.endpoint);
+      for (const tracker::PeerRecord& peer : found->peers) {
+        endpoints.push_back(peer.endpoint);
+        log_debug("owner " + owners_[found->owner].address.where.to_string() + " names " + peer.endpoint.to_string());
+      }
       on_found_(std::move(endpoints));
     }
   }
