@@ -14,7 +14,7 @@ namespace {
 // A neighbour this much slower than the mean is as good as any: measured speeds scatter that much
 // among equals, and following them would send everybody to the same one.
 constexpr double kSameSpeed = 0.5;
-constexpr double kSpeedWeight = 0.25;  // of the newest measurement
+constexpr double kSpeedWeight = 0.25;  // of the newest measurement in the mean
 
 // Rejects of chunks it had advertised, with no chunk in between, before a neighbour is dropped.
 constexpr std::uint32_t kMaxIdleRejects = 32;
@@ -131,18 +131,20 @@ void Swarm::return_chunk(ChunkIndex chunk) {
 
 double Swarm::mean_speed() const { return speed_count_ == 0 ? 0 : speed_sum_ / speed_count_; }
 
-// `at_most`: it did not finish, so that its speed is known to be no more than that.
+// `at_most`: it did not finish, so that its speed is known to be no more than that. The mean is of
+// times, not of speeds: one lucky answer must not outweigh many slow ones.
 void Swarm::learn_speed(Neighbour& neighbour, const Ask& ask, Time now, bool at_most) {
-  const double seconds = std::max(to_seconds(now - ask.asked_at), 1e-6);
-  const double sample = ask.queue / seconds;
   double& speed = neighbour.speed;
-  if (at_most && speed > 0 && sample >= speed) return;
-  if (speed == 0) {
-    ++speed_count_;
-  } else {
+  const double sample = std::max(to_seconds(now - ask.asked_at), 1e-6) / ask.queue;
+  double seconds = sample;
+  if (speed > 0) {
+    if (at_most && sample <= 1 / speed) return;
     speed_sum_ -= speed;
+    if (!at_most) seconds = 1 / speed + kSpeedWeight * (sample - 1 / speed);
+  } else {
+    ++speed_count_;
   }
-  speed = speed == 0 || at_most ? sample : speed + kSpeedWeight * (sample - speed);
+  speed = 1 / seconds;
   speed_sum_ += speed;
 }
 

@@ -1,0 +1,380 @@
+#include "peer/peer_book.h"
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <set>
+
+using namespace p2p;
+using namespace p2p::peer;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+namespace {
+
+PeerId peer_id(std::uint32_t number) {
+  PeerId id;
+  put_u32(id.bytes.data(), number);
+  return id;
+}
+
+Endpoint place(std::uint32_t number) {
+  std::uint8_t bytes[4];
+  put_u32(bytes, 0x0a000000 + number);
+  return {*IpAddress::from_bytes(bytes), 7000};
+}
+
+std::vector<Endpoint> places(std::uint32_t from, std::uint32_t count) {
+  std::vector<Endpoint> all;
+  for (std::uint32_t i = 0; i < count; ++i) all.push_back(place(from + i));
+  return all;
+}
+
+struct Keeper {
+  explicit Keeper(PeerBookConfig config = {}, std::uint64_t seed = 1)
+      : book(with_self(config), Random(seed), now) {}
+  static PeerBookConfig with_self(PeerBookConfig config) {
+    config.self = peer_id(1000);
+    return config;
+  }
+
+  void drain() {
+    while (auto action = book.poll_action()) {
+      if (const auto* dial = std::get_if<Dial>(&*action)) {
+        dials.push_back(dial->endpoint);
+      } else if (const auto* close = std::get_if<Close>(&*action)) {
+        closes.push_back(*close);
+      } else {
+        peers.push_back(std::get<SendPeers>(*action));
+      }
+    }
+  }
+  void candidates(const std::vector<Endpoint>& endpoints, bool lasting = false) {
+    book.on_candidates(endpoints, lasting, now);
+    drain();
+  }
+  // They dialled us, and listen at place(number).
+  bool comes(ConnectionId connection, std::uint32_t number, bool listens = true) {
+    const bool stays = book.on_joined(connection, peer_id(number), {},
+                                      listens ? std::optional(place(number)) : std::nullopt, now);
+    drain();
+    return stays;
+  }
+  // Our dial went through.
+  bool answers(ConnectionId connection, const Endpoint& endpoint, std::uint32_t number) {
+    const bool stays = book.on_joined(connection, peer_id(number), endpoint, endpoint, now);
+    drain();
+    return stays;
+  }
+  void fails(const Endpoint& endpoint, bool for_good = false) {
+    book.on_dial_failed(endpoint, for_good, now);
+    drain();
+  }
+  void goes(ConnectionId connection) {
+    book.on_disconnected(connection, now);
+    drain();
+  }
+  void wait(Duration duration) {
+    const Time end = now + duration;
+    while (book.next_timeout() <= end) {
+      now = std::max(now, book.next_timeout());
+      book.on_timeout(now);
+      drain();
+    }
+    now = end;
+  }
+
+  Time now{};
+  PeerBook book;
+  std::vector<Endpoint> dials;
+  std::vector<Close> closes;
+  std::vector<SendPeers> peers;
+};
+
+}  // namespace
+
+TEST_CASE("it dials up to the degree, and no more at once than it may") {
+  Keeper keeper({.degree = 10, .max_dialing = 4});
+  keeper.candidates(places(1, 30));
+  CHECK(keeper.dials.size() == 4);
+  CHECK(keeper.book.dialing() == 4);
+  for (std::uint32_t i = 0; keeper.dials.size() > i; ++i)
+    REQUIRE(keeper.answers(i + 1, keeper.dials[i], i + 1));
+  CHECK(keeper.book.neighbours() == 10);
+  CHECK(keeper.dials.size() == 10);
+  CHECK(keeper.book.dialing() == 0);
+  CHECK(keeper.book.wanted() == 0);
+}
+
+TEST_CASE("which candidates are dialled is a lot, the same for the same seed") {
+  const auto first_dials = [](std::uint64_t seed) {
+    Keeper keeper({}, seed);
+    keeper.candidates(places(1, 100));
+    return keeper.dials;
+  };
+  CHECK(first_dials(1) == first_dials(1));
+  CHECK(first_dials(1) != first_dials(2));
+}
+
+TEST_CASE("undialable candidates are skipped and none is taken twice") {
+  Keeper keeper;
+  keeper.candidates({*Endpoint::parse("1.2.3.4:0"), *Endpoint::parse("0.0.0.0:80"),
+                     *Endpoint::parse("224.0.0.1:80"), *Endpoint::parse("255.255.255.255:80")});
+  CHECK_FALSE(keeper.book.has_candidates());
+  keeper.candidates({place(1), place(1)});
+  keeper.candidates({place(1)});
+  CHECK(keeper.dials.size() == 1);
+}
+
+TEST_CASE("a failed dial is made again after 1 s, 2 s, 4 s ... with jitter, up to a minute") {
+  Keeper keeper;
+  keeper.candidates({place(1)}, true);
+  Duration longest{};
+  for (unsigned failures = 0; failures < 12; ++failures) {
+    REQUIRE(keeper.dials.size() == failures + 1);
+    const Time failed = keeper.now;
+    keeper.fails(place(1));
+    const Duration pause = keeper.book.next_timeout() - failed;
+    const Duration full = std::min<Duration>(kFirstRedial * (1u << failures), kLastRedial);
+    CHECK(pause >= full / 2);
+    CHECK(pause <= full);
+    longest = std::max(longest, pause);
+    keeper.wait(pause - milliseconds(1));
+    CHECK(keeper.dials.size() == failures + 1);
+    keeper.wait(milliseconds(1));
+  }
+  CHECK(longest > seconds(30));
+}
+
+TEST_CASE("an endpoint of the link is never forgotten, another after some failures") {
+  for (bool lasting : {true, false}) {
+    Keeper keeper;
+    keeper.candidates({place(1)}, lasting);
+    for (unsigned i = 0; i < kMaxFailures; ++i) {
+      keeper.fails(place(1));
+      keeper.wait(kLastRedial);
+    }
+    CHECK(keeper.book.dialing() == (lasting ? 1 : 0));
+    CHECK(keeper.dials.size() == kMaxFailures + (lasting ? 1 : 0));
+  }
+}
+
+TEST_CASE("who refuses our secret is not dialled again") {
+  Keeper keeper;
+  keeper.candidates({place(1)}, true);
+  keeper.fails(place(1), true);
+  keeper.candidates({place(1)}, false);
+  keeper.wait(std::chrono::minutes(10));
+  CHECK(keeper.dials.size() == 1);
+  CHECK_FALSE(keeper.book.has_candidates());
+}
+
+TEST_CASE("a connection to ourselves is closed and its endpoint left alone") {
+  Keeper keeper;
+  keeper.candidates({place(1)});
+  CHECK_FALSE(keeper.answers(1, place(1), 1000));
+  REQUIRE(keeper.closes.size() == 1);
+  CHECK(keeper.closes[0].bye.reason == ByeReason::kSelf);
+  keeper.wait(std::chrono::minutes(10));
+  CHECK(keeper.dials.size() == 1);
+}
+
+TEST_CASE("of two connections between two peers, the one that the smaller id dialled stays") {
+  // We are 1000. The smaller 5 dialled one, we the other: 5's stays, whichever came first.
+  {
+    Keeper keeper;
+    keeper.candidates({place(5)});
+    CHECK(keeper.comes(1, 5));
+    CHECK_FALSE(keeper.answers(2, place(5), 5));
+    CHECK(keeper.closes.at(0).connection == 2);
+    CHECK(keeper.closes.at(0).bye.reason == ByeReason::kDuplicate);
+  }
+  {
+    Keeper keeper;
+    keeper.candidates({place(5)});
+    CHECK(keeper.answers(2, place(5), 5));
+    CHECK(keeper.comes(1, 5));
+    CHECK(keeper.closes.at(0).connection == 2);
+    CHECK(keeper.book.neighbours() == 1);
+  }
+  // 2000 is greater: ours stays.
+  {
+    Keeper keeper;
+    keeper.candidates({place(2000)});
+    CHECK(keeper.comes(1, 2000));
+    CHECK(keeper.answers(2, place(2000), 2000));
+    CHECK(keeper.closes.at(0).connection == 1);
+  }
+}
+
+TEST_CASE("a peer that starts anew takes the place of its settled connection") {
+  Keeper keeper;
+  CHECK(keeper.comes(1, 5));
+  CHECK_FALSE(keeper.comes(2, 5));
+  keeper.wait(kSettled);
+  CHECK(keeper.comes(3, 5));
+  CHECK(keeper.closes.back().connection == 1);
+  CHECK(keeper.book.neighbours() == 1);
+}
+
+TEST_CASE("who is banned is neither admitted nor dialled") {
+  Keeper keeper;
+  keeper.candidates({place(5)}, true);
+  CHECK(keeper.answers(1, place(5), 5));
+  keeper.book.ban(peer_id(5));
+  CHECK(keeper.book.is_banned(peer_id(5)));
+  keeper.goes(1);
+  CHECK_FALSE(keeper.comes(2, 5));
+  CHECK(keeper.closes.back().bye.reason == ByeReason::kBanned);
+  keeper.wait(std::chrono::minutes(10));
+  CHECK(keeper.dials.size() == 1);
+  CHECK_FALSE(keeper.book.has_candidates());
+}
+
+TEST_CASE("the oldest bans are forgotten when there are too many") {
+  Keeper keeper;
+  for (std::uint32_t i = 0; i <= kMaxBanned; ++i) keeper.book.ban(peer_id(i));
+  CHECK_FALSE(keeper.book.is_banned(peer_id(0)));
+  CHECK(keeper.book.is_banned(peer_id(1)));
+  CHECK(keeper.book.is_banned(peer_id(kMaxBanned)));
+}
+
+TEST_CASE("at the cap a newcomer takes the place of a settled neighbour") {
+  Keeper keeper({.degree = 2, .max_neighbours = 5});
+  for (std::uint32_t i = 1; i <= 5; ++i) CHECK(keeper.comes(i, i));
+  // Nobody has settled yet: it is turned away, with the names of others.
+  CHECK_FALSE(keeper.comes(6, 6));
+  REQUIRE(keeper.closes.size() == 1);
+  CHECK(keeper.closes[0].bye.reason == ByeReason::kFull);
+  CHECK(keeper.closes[0].known.size() == 5);
+  keeper.wait(kSettled);
+  CHECK(keeper.comes(7, 7));
+  REQUIRE(keeper.closes.size() == 2);
+  const ConnectionId evicted = keeper.closes[1].connection;
+  CHECK(evicted <= 5);
+  CHECK(keeper.closes[1].bye.reason == ByeReason::kFull);
+  CHECK(keeper.book.neighbours() == 5);
+  // The one that went is no newcomer for a while; then it is again.
+  CHECK_FALSE(keeper.comes(8, static_cast<std::uint32_t>(evicted)));
+  keeper.wait(kEvictedFor);
+  CHECK(keeper.comes(9, static_cast<std::uint32_t>(evicted)));
+}
+
+TEST_CASE("newcomers do not drive out those whom we dialled") {
+  Keeper keeper({.degree = 4, .max_neighbours = 4});
+  keeper.candidates(places(1, 2));
+  CHECK(keeper.answers(1, place(1), 1));
+  CHECK(keeper.answers(2, place(2), 2));
+  CHECK(keeper.comes(3, 3));
+  CHECK(keeper.comes(4, 4));
+  for (std::uint32_t round = 0; round < 20; ++round) {
+    keeper.wait(kSettled);
+    CHECK(keeper.comes(10 + round, 10 + round));
+    CHECK(keeper.closes.back().connection > 2);
+  }
+}
+
+TEST_CASE("a complete peer dials nobody and wants nobody, and still admits") {
+  Keeper keeper;
+  keeper.book.set_complete(keeper.now);
+  keeper.candidates(places(1, 5));
+  CHECK(keeper.dials.empty());
+  CHECK(keeper.book.wanted() == 0);
+  CHECK(keeper.comes(1, 1));
+}
+
+TEST_CASE("what is wanted is what the candidates at hand do not make up") {
+  Keeper keeper({.degree = 10, .max_dialing = 2});
+  CHECK(keeper.book.wanted() == 10);
+  keeper.candidates(places(1, 4));
+  CHECK(keeper.book.wanted() == 6);
+  keeper.answers(1, keeper.dials[0], 1);
+  CHECK(keeper.book.wanted() == 6);
+  keeper.candidates(places(50, 20));
+  CHECK(keeper.book.wanted() == 0);
+}
+
+TEST_CASE("a lost neighbour is dialled again, a flapping one ever later") {
+  Keeper keeper;
+  keeper.candidates({place(1)}, true);
+  keeper.answers(1, place(1), 1);
+  keeper.wait(kSettled);
+  keeper.goes(1);
+  keeper.wait(kFirstRedial);
+  CHECK(keeper.dials.size() == 2);
+  for (ConnectionId connection = 2; connection < 8; ++connection) {
+    REQUIRE(keeper.answers(connection, place(1), 1));
+    keeper.goes(connection);
+    keeper.wait(kLastRedial);
+  }
+  REQUIRE(keeper.answers(8, place(1), 1));
+  keeper.goes(8);
+  const std::size_t dials = keeper.dials.size();
+  keeper.wait(seconds(20));
+  CHECK(keeper.dials.size() == dials);
+}
+
+TEST_CASE("neighbours are told of each other at once and every so often") {
+  Keeper keeper;
+  CHECK(keeper.comes(1, 1));
+  CHECK(keeper.peers.empty());
+  CHECK(keeper.comes(2, 2, false));
+  REQUIRE(keeper.peers.size() == 1);
+  CHECK(keeper.peers[0].connection == 2);
+  CHECK(keeper.peers[0].endpoints == std::vector<Endpoint>{place(1)});
+  // 2 does not listen, so that there is nobody to tell 1 of.
+  keeper.wait(kPeersInterval + seconds(1));
+  CHECK(keeper.peers.size() == 2);
+  CHECK(keeper.comes(3, 3));
+  CHECK(keeper.peers.size() == 3);
+  keeper.wait(kPeersInterval);
+  std::set<ConnectionId> told;
+  for (std::size_t i = 3; i < keeper.peers.size(); ++i) told.insert(keeper.peers[i].connection);
+  CHECK(told == std::set<ConnectionId>{1, 2, 3});
+}
+
+TEST_CASE("loopback endpoints are told to neighbours on loopback only") {
+  Keeper keeper;
+  const Endpoint here = *Endpoint::parse("127.0.0.1:7000");
+  const Endpoint here_too = *Endpoint::parse("127.0.0.1:7001");
+  keeper.book.on_joined(1, peer_id(1), {}, here, keeper.now);
+  keeper.comes(2, 2);
+  CHECK(keeper.peers.empty());
+  keeper.book.on_joined(3, peer_id(3), {}, here_too, keeper.now);
+  keeper.drain();
+  REQUIRE(keeper.peers.size() == 1);
+  CHECK(keeper.peers[0].endpoints == std::vector<Endpoint>{here, place(2)});
+}
+
+TEST_CASE("no message names more peers than it may") {
+  Keeper keeper({.max_neighbours = 200});
+  for (std::uint32_t i = 1; i <= 100; ++i) keeper.comes(i, i);
+  for (const SendPeers& peers : keeper.peers) {
+    CHECK(peers.endpoints.size() <= kMaxPeersInMessage);
+    CHECK(std::find(peers.endpoints.begin(), peers.endpoints.end(),
+                    place(static_cast<std::uint32_t>(peers.connection))) == peers.endpoints.end());
+  }
+}
+
+TEST_CASE("over the cap failures make room for new candidates, untried ones do not") {
+  Keeper keeper({.degree = 2, .max_dialing = 2, .max_candidates = 10});
+  keeper.candidates(places(1, 10));
+  keeper.candidates({place(100)});
+  keeper.fails(keeper.dials[0]);
+  keeper.fails(keeper.dials[1]);
+  keeper.candidates({place(200)});
+  // The new one comes before those that have failed.
+  for (std::size_t i = 2; i < keeper.dials.size() && i < 40; ++i) keeper.fails(keeper.dials[i]);
+  const auto& dials = keeper.dials;
+  CHECK(std::find(dials.begin(), dials.end(), place(100)) == dials.end());
+  CHECK(std::find(dials.begin(), dials.end(), place(200)) != dials.end());
+}
+
+TEST_CASE("ends of connections that are not known are harmless") {
+  Keeper keeper;
+  keeper.goes(99);
+  keeper.fails(place(1));
+  keeper.book.on_timeout(keeper.now + std::chrono::hours(1));
+  keeper.drain();
+  CHECK(keeper.dials.empty());
+  CHECK(keeper.closes.empty());
+}
