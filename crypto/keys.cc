@@ -46,7 +46,8 @@ Result<Secret> Secret::parse(std::string_view text) {
   std::size_t written = 0;
   if (sodium_base642bin(secret.bytes_.data(), kSize, text.data(), text.size(), nullptr, &written,
                         nullptr, kBase64) != 0 ||
-      written != kSize)
+      written != kSize ||
+      secret.reveal() != text)  // libsodium 1.0.18 takes some bytes that are no letters
     return Error{
         ErrorCode::kMalformed,
         "not a secret: its 43 characters are letters, digits, '-' and '_', copied exactly"};
