@@ -20,6 +20,20 @@ spdlog::logger& logger() {
   return *instance;
 }
 
+spdlog::level::level_enum level_of(LogLevel level) {
+  switch (level) {
+    case LogLevel::kDebug:
+      return spdlog::level::debug;
+    case LogLevel::kInfo:
+      return spdlog::level::info;
+    case LogLevel::kWarn:
+      return spdlog::level::warn;
+    case LogLevel::kError:
+      return spdlog::level::err;
+  }
+  return spdlog::level::info;
+}
+
 void write(spdlog::level::level_enum level, const std::string& text) {
   if (!logger().should_log(level)) return;
   if (auto wipe = before_line.load()) wipe();
@@ -28,18 +42,8 @@ void write(spdlog::level::level_enum level, const std::string& text) {
 
 }  // namespace
 
-void set_log_level(LogLevel level) {
-  switch (level) {
-    case LogLevel::kDebug:
-      return logger().set_level(spdlog::level::debug);
-    case LogLevel::kInfo:
-      return logger().set_level(spdlog::level::info);
-    case LogLevel::kWarn:
-      return logger().set_level(spdlog::level::warn);
-    case LogLevel::kError:
-      return logger().set_level(spdlog::level::err);
-  }
-}
+void set_log_level(LogLevel level) { logger().set_level(level_of(level)); }
+bool logs(LogLevel level) { return logger().should_log(level_of(level)); }
 
 void log_debug(const std::string& text) { write(spdlog::level::debug, text); }
 void log_info(const std::string& text) { write(spdlog::level::info, text); }

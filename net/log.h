@@ -9,6 +9,7 @@ namespace p2p::net {
 enum class LogLevel { kDebug, kInfo, kWarn, kError };
 
 void set_log_level(LogLevel level);
+bool logs(LogLevel level);  // is a line of this level shown?
 void log_debug(const std::string& text);
 void log_info(const std::string& text);
 void log_warn(const std::string& text);

@@ -102,7 +102,6 @@ Result<int> fetch(const Options& options) {
   ProgressLine line;
   net::Loop loop;
   Time next_json = net::Loop::now();
-  net::FetchProgress totals;
   net::FetchHandlers handlers;
   handlers.on_progress = [&](const net::FetchProgress& progress) {
     if (!options.json) return line.draw(progress_text(progress));
@@ -111,9 +110,9 @@ Result<int> fetch(const Options& options) {
     print_json(to_json("progress", progress));
   };
   handlers.on_done = [&](const net::FetchProgress& progress) {
-    totals = progress;
     line.wipe();
-    if (!options.json) std::fprintf(stderr, "%s\n", done_text(progress).c_str());
+    if (!options.json && net::logs(net::LogLevel::kInfo))
+      std::fprintf(stderr, "%s\n", done_text(progress).c_str());
     if (options.linger_seconds > 0)
       net::log_info("seeding for those who are still fetching; stop with Ctrl-C");
     if (options.json) {

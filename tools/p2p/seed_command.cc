@@ -104,45 +104,62 @@ Result<net::SeedConfig> seed_config(const Options& options) {
   return config;
 }
 
-Result<int> seed(const Options& options) {
-  P2P_ASSIGN(net::SeedConfig config, seed_config(options));
-  Source source;
-  std::optional<SeedState> state;
-  if (!options.link.empty()) {
-    P2P_ASSIGN(const Link link, read_link(options.link));
-    P2P_ASSIGN(source, source_of_link(options, link, config));
-    config.link_secret = link.secret;
-    config.trackers.insert(config.trackers.begin(), link.trackers.begin(), link.trackers.end());
-    config.seeders = link.seeders;
-  } else {
-    P2P_ASSIGN(source, scan(options));
-  }
-  const ContentId content = content_id_of(encode_manifest(*source.manifest));
-  auto loaded = load_seed_state(content);
-  if (!loaded) return std::move(loaded).error();
-  state = *loaded;
-  if (options.link.empty() && !config.cluster_key) config.link_secret = state->secret;
-  const bool any_port = !config.listen || config.listen->port == 0;
-  if (any_port) config.preferred_port = state->port;
-  config.manifest = source.manifest;
-  config.files = source.files;
-
+// Prints the link and serves until a signal. `started` gets the port once it is known.
+Result<int> serve(net::SeedConfig config, const std::function<void(std::uint16_t)>& started) {
+  const std::shared_ptr<const Manifest> manifest = config.manifest;
   net::Loop loop;
   net::Seed seeder(loop, std::move(config));
   P2P_ASSIGN(const Link link, seeder.start());
-  if (any_port && state->port == 0) state->port = seeder.port();
-  if (Status saved = save_seed_state(content, *state); !saved)
-    net::log_warn("the link will be another next time: " + saved.error().message);
-
-  std::printf("%s\n", link.to_string().c_str());
+  const std::string text = link.to_string();
+  if (text.size() > kMaxLinkBytes)
+    return Error{ErrorCode::kUsage,
+                 absl::StrCat("the link would have ", text.size(), " characters, more than the ",
+                              kMaxLinkBytes, " allowed; name fewer trackers and addresses")};
+  started(seeder.port());
+  std::printf("%s\n", text.c_str());
   std::fflush(stdout);
-  const Layout layout = source.manifest->layout();
-  net::log_info(absl::StrCat("seeding ", source.manifest->name, ": ",
-                             format_bytes(layout.total_bytes), " in ", layout.chunk_count(),
-                             " chunks; stop with Ctrl-C"));
+  const Layout layout = manifest->layout();
+  net::log_info(absl::StrCat("seeding ", manifest->name, ": ", format_bytes(layout.total_bytes),
+                             " in ", layout.chunk_count(), " chunks; stop with Ctrl-C"));
   loop.on_termination([&](int) { seeder.stop(); });
   seeder.run();
   return kOk;
+}
+
+// One more seeder of a link: its secret and addresses are the link's, and nothing needs to be
+// remembered.
+Result<int> seed_link(const Options& options, net::SeedConfig config) {
+  P2P_ASSIGN(const Link link, read_link(options.link));
+  P2P_ASSIGN(Source source, source_of_link(options, link, config));
+  config.manifest = source.manifest;
+  config.files = std::move(source.files);
+  config.link_secret = link.secret;
+  config.trackers.insert(config.trackers.begin(), link.trackers.begin(), link.trackers.end());
+  config.seeders = link.seeders;
+  return serve(std::move(config), [](std::uint16_t) {});
+}
+
+// A content of this host's own: the same secret and port as last time make the same link.
+Result<int> seed_path(const Options& options, net::SeedConfig config) {
+  P2P_ASSIGN(Source source, scan(options));
+  config.manifest = source.manifest;
+  config.files = std::move(source.files);
+  const ContentId content = content_id_of(encode_manifest(*config.manifest));
+  P2P_ASSIGN(SeedState state, load_seed_state(content));
+  if (!config.cluster_key) config.link_secret = state.secret;
+  const bool any_port = !config.listen || config.listen->port == 0;
+  if (any_port) config.preferred_port = state.port;
+  return serve(std::move(config), [&](std::uint16_t port) {
+    if (any_port && state.port == 0) state.port = port;
+    if (Status saved = save_seed_state(content, state); !saved)
+      net::log_warn("the link will be another next time: " + saved.error().message);
+  });
+}
+
+Result<int> seed(const Options& options) {
+  P2P_ASSIGN(net::SeedConfig config, seed_config(options));
+  return options.link.empty() ? seed_path(options, std::move(config))
+                              : seed_link(options, std::move(config));
 }
 
 }  // namespace
