@@ -1,6 +1,8 @@
 #include "peer/swarm.h"
 
 #include <algorithm>
+#include <type_traits>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
@@ -112,17 +114,17 @@ void Swarm::on_message(ConnectionId connection, const Message& message, Time now
   Neighbour* neighbour = find(connection);
   if (neighbour == nullptr) return;  // it crossed with our Disconnect
   neighbour->last_heard = now;
-  const bool is_first = std::holds_alternative<Chunks>(message);
-  if (is_first == neighbour->ready) {
-    violation(*neighbour, is_first ? "a second Chunks" : "a chunk message before Chunks", now);
-  } else {
-    std::visit(
-        [&](const auto& value) {
-          if constexpr (requires { handle(*neighbour, value, now); })
-            handle(*neighbour, value, now);
-        },
-        message);
-  }
+  std::visit(
+      [&]<typename T>(const T& value) {
+        if constexpr (std::is_same_v<T, Chunks>) {
+          neighbour->ready ? violation(*neighbour, "a second Chunks", now)
+                           : handle(*neighbour, value, now);
+        } else if constexpr (requires { handle(*neighbour, value, now); }) {
+          neighbour->ready ? handle(*neighbour, value, now)
+                           : violation(*neighbour, "a chunk message before Chunks", now);
+        }
+      },
+      message);
   finish_input(now);
 }
 

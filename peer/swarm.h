@@ -33,8 +33,8 @@ using ConnectionId = std::uint64_t;  // the shell's name for a connection; never
 
 struct SwarmConfig {
   // One total window over all neighbours: at least this many chunks outstanding, more where rate x
-  // window_time asks for it, never more bytes than the cap (they are buffered until verified) and
-  // never more than kMaxQueuedRequests a peer.
+  // (window_time + two round trips) asks for it, never more bytes than the cap (they are buffered
+  // until verified) and never more than kMaxQueuedRequests a peer.
   std::uint32_t min_window_chunks = 4;
   Duration window_time = std::chrono::milliseconds(50);
   std::uint64_t max_window_bytes = 32 * 1024 * 1024;
@@ -114,7 +114,8 @@ class Swarm {
   // A neighbour that has said Join and been admitted. We have the manifest (or there would be no
   // Swarm): Chunks is sent.
   void on_connected(ConnectionId connection, const PeerId& peer, Time now);
-  // Chunks, Have, Lost, Request, Give, Cancel, Reject. The node keeps the other messages.
+  // Chunks, Have, Lost, Request, Give, Cancel, Reject. The node keeps the other messages; where it
+  // passes them on all the same, they are a sign of life and no more.
   void on_message(ConnectionId connection, const Message& message, Time now);
   void on_disconnected(ConnectionId connection, Time now);
 

@@ -12,6 +12,8 @@ namespace {
 constexpr Duration kWakeStep = std::chrono::milliseconds(20);
 // A neighbour whose queue is long may be silent for longer, up to this many times stuck_after.
 constexpr int kMostStuck = 10;
+// And one that is still to send Chunks, up to this many times the silence allowed to others.
+constexpr int kManifestPatience = 4;
 
 }  // namespace
 
@@ -34,11 +36,13 @@ void Swarm::on_timeout(Time now) {
 
 // Both return whether the neighbour is gone.
 bool Swarm::check_silence(Neighbour& neighbour, Time now) {
-  if (now - neighbour.last_heard >= config_.silence) {
+  // Without the manifest it has nothing to say to us yet.
+  const Duration limit = neighbour.ready ? config_.silence : kManifestPatience * config_.silence;
+  if (now - neighbour.last_heard >= limit) {
     disconnect(neighbour, ByeReason::kTimeout, "silent", false, now);
     return true;
   }
-  wake_by(neighbour.last_heard + config_.silence);
+  wake_by(neighbour.last_heard + limit);
   if (!neighbour.ready) return false;  // it may not be sent a Have yet
   const bool queues = !neighbour.uploads.queue.empty();
   if (now - neighbour.last_said >= config_.keep_alive ||

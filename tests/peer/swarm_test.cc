@@ -453,6 +453,17 @@ TEST_CASE("keep-alives go out, and a silent neighbour is dropped") {
   CHECK(probe.swarm.next_timeout() == kNever);
 }
 
+TEST_CASE("a neighbour that still fetches the manifest may be silent for longer") {
+  Probe probe = seeder();
+  probe.swarm.on_connected(1, PeerId{}, probe.now);
+  probe.say(1, ManifestRequest{});  // the node's, but a sign of life
+  probe.wait(seconds(300));
+  CHECK(probe.bye(1).empty());
+  CHECK(probe.said<Have>(1).empty());
+  probe.wait(seconds(100));
+  CHECK(probe.bye_reason(1) == ByeReason::kTimeout);
+}
+
 TEST_CASE("a neighbour is told when our load has changed much") {
   Probe probe = seeder();
   probe.join(1, nothing());
