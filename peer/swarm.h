@@ -197,6 +197,7 @@ class Swarm {
 
   // swarm_timers.cc
   void wake_by(Time at);
+  bool is_waiting(const Ask& ask) const;
   void check_asks(Neighbour& neighbour, Time now);
   void check_overdue(Neighbour& neighbour, Ask& ask, Time now);
   bool check_stuck(Neighbour& neighbour, Time now);

@@ -1,7 +1,6 @@
 // The swarm's deadlines: stragglers, neighbours that are stuck or silent, keep-alives.
 #include <algorithm>
 
-#include "base/check.h"
 #include "peer/neighbour.h"
 #include "peer/swarm.h"
 
@@ -63,7 +62,9 @@ bool Swarm::check_stuck(Neighbour& neighbour, Time now) {
     }
     wake_by(ask.overdue_at);
   }
-  if (neighbour.live + neighbour.overdue == 0) return false;
+  const auto first = std::find_if(neighbour.asks.begin(), neighbour.asks.end(),
+                                  [&](const Ask& ask) { return is_waiting(ask); });
+  if (first == neighbour.asks.end()) return false;
   // To wait in a long queue is not to be stuck: it may take what the neighbour's own load and speed
   // promise, within reason.
   Duration limit = config_.stuck_after;
@@ -76,17 +77,21 @@ bool Swarm::check_stuck(Neighbour& neighbour, Time now) {
     wake_by(neighbour.last_gain + limit);
     return false;
   }
-  const auto first = std::find_if(neighbour.asks.begin(), neighbour.asks.end(),
-                                  [](const Ask& ask) { return !ask.cancelled; });
-  P2P_CHECK(first != neighbour.asks.end());
   actions_.push_back(Report{neighbour.connection, neighbour.peer, Problem::kStuck, first->chunk});
   disconnect(neighbour, ByeReason::kTimeout, "no byte of what was requested", false, now);
   return true;
 }
 
+// Is it the neighbour's turn? Not when it was cancelled, nor when all of it is here and only our
+// own hash and disk are still to come.
+bool Swarm::is_waiting(const Ask& ask) const {
+  if (ask.cancelled) return false;
+  return ask.chunk == kAnyChunk || ask.received_bytes < layout_.length_of(ask.chunk);
+}
+
 void Swarm::check_asks(Neighbour& neighbour, Time now) {
   for (Ask& ask : neighbour.asks) {
-    if (ask.cancelled) continue;
+    if (!is_waiting(ask)) continue;
     if (now >= ask.overdue_at) check_overdue(neighbour, ask, now);
     wake_by(ask.overdue_at);
   }

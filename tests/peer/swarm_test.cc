@@ -304,6 +304,17 @@ TEST_CASE("a neighbour that sends no byte is reported and dropped, and its chunk
   CHECK(probe.said<Request>(2).at(0).chunk == 1);
 }
 
+TEST_CASE("a slow disk of ours is not held against the neighbour") {
+  Probe probe(2, Bitfield(2));
+  probe.join(1, bits(2, {1}));
+  probe.join(2, bits(2, {1}));
+  const ConnectionId first = probe.said<Request>(1).empty() ? 2 : 1;
+  probe.swarm.on_data(first, 1, kTestChunkBytes, probe.now);
+  probe.wait(seconds(60));
+  CHECK(probe.bye(first).empty());
+  CHECK(probe.said<Request>(3 - first).empty());
+}
+
 TEST_CASE("to wait in a long queue is not to be stuck, within reason") {
   Probe probe(2, Bitfield(2));
   probe.join(1, bits(2, {1}));
