@@ -35,6 +35,7 @@ Transport::Transport(Loop& loop, TransportConfig config, std::function<void(cons
 }
 
 Transport::~Transport() {
+  lanes_.clear();  // their threads push events until they are joined
   if (listener_)
     uv_close(reinterpret_cast<uv_handle_t*>(listener_),
              [](uv_handle_t* handle) { delete reinterpret_cast<uv_tcp_t*>(handle); });
