@@ -12,7 +12,10 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "content/link.h"
+#include "content/manifest.h"
+#include "content/scan.h"
 #include "crypto/keys.h"
+#include "tools/p2p/progress_line.h"
 
 namespace p2p::cli {
 
@@ -48,6 +51,13 @@ Result<Link> read_link(const std::string& argument);
 Result<std::optional<Secret>> read_cluster_key(const std::string& path);
 // The secret that peers of a link share: its own, or the cluster key.
 Result<Secret> peer_secret(const Link& link, const std::optional<Secret>& cluster_key);
+
+// A manifest that only peers know. Runs a loop of its own; Ctrl-C ends it.
+Result<Manifest> manifest_from_peers(const Link& link, const std::optional<Secret>& cluster_key,
+                                     Duration patience);
+
+// How to scan: progress on the line, and the chunk size of the flag where it is given.
+Result<ScanOptions> scan_options(ProgressLine& line, const std::string& chunk_size);
 
 // Worker lanes: half of the cores, 1 to 4.
 unsigned default_lanes();

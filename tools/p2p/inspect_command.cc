@@ -24,28 +24,9 @@ struct Options {
 
 constexpr std::size_t kShownRanges = 20;
 
-HashJob shown_on(ProgressLine& line) {
-  HashJob job;
-  if (line.enabled())
-    job.progress = [&line](std::uint64_t done, std::uint64_t total) {
-      line.draw(absl::StrCat("hashing: ", format_bytes(done), " of ", format_bytes(total)));
-    };
-  return job;
-}
-
-Result<Bytes> manifest_from_peers(const Link& link, const Options& options) {
+Result<Manifest> manifest_of(const Link& link, const Options& options) {
   P2P_ASSIGN(const auto cluster_key, read_cluster_key(options.cluster_key));
-  net::FetchConfig config;
-  config.link = link;
-  P2P_ASSIGN(config.psk, peer_secret(link, cluster_key));
-  config.tracker_psk = cluster_key.value_or(open_tracker_key());
-  config.patience = from_seconds(options.patience_seconds);
-  config.manifest_only = true;
-  net::Loop loop;
-  net::Fetch query(loop, config, {});
-  loop.on_termination([&](int) { query.interrupt(); });
-  P2P_TRY(query.run());
-  return query.encoded_manifest();
+  return manifest_from_peers(link, cluster_key, from_seconds(options.patience_seconds));
 }
 
 const char* kind_text(Entry::Kind kind) {
@@ -94,16 +75,9 @@ void print_manifest(const Manifest& manifest, const ContentId& content, const Op
 }
 
 Result<int> inspect_path(const Options& options) {
-  ScanOptions scan_options;
   ProgressLine line;
-  scan_options.job = shown_on(line);
-  if (!options.chunk_size.empty()) {
-    P2P_ASSIGN(const std::uint64_t bytes, parse_size(options.chunk_size));
-    if (!is_valid_chunk_size(bytes))
-      return Error{ErrorCode::kUsage, "--chunk-size: a power of two from 64KiB to 4MiB"};
-    scan_options.chunk_bytes = static_cast<std::uint32_t>(bytes);
-  }
-  P2P_ASSIGN(const Scan scanned, scan_path(options.subject, scan_options));
+  P2P_ASSIGN(const ScanOptions how, scan_options(line, options.chunk_size));
+  P2P_ASSIGN(const Scan scanned, scan_path(options.subject, how));
   line.wipe();
   print_manifest(*scanned.manifest, content_id_of(encode_manifest(*scanned.manifest)), options);
   return kOk;
@@ -119,25 +93,22 @@ Result<int> inspect_link(const Options& options) {
     std::printf("closed by  %s\n", link.secret ? "the secret in the link" : "a cluster key");
     std::fflush(stdout);
   }
-  auto encoded = manifest_from_peers(link, options);
-  if (!encoded) {
+  auto manifest = manifest_of(link, options);
+  if (!manifest) {
     if (!options.json) std::printf("content    %s\n", link.content.hex().c_str());
-    return std::move(encoded).error();
+    return std::move(manifest).error();
   }
-  P2P_ASSIGN(const Manifest manifest, decode_manifest(*encoded));
-  print_manifest(manifest, link.content, options);
+  print_manifest(*manifest, link.content, options);
   return kOk;
 }
 
 // The manifest of the link: from the path itself where it gives the same id, else from peers.
-Result<Manifest> manifest_for_verify(const Link& link, const Options& options, HashJob job) {
-  ScanOptions scan_options;
-  scan_options.job = std::move(job);
-  if (auto scanned = scan_path(options.path, scan_options);
+Result<Manifest> manifest_for_verify(const Link& link, const Options& options,
+                                     const ScanOptions& how) {
+  if (auto scanned = scan_path(options.path, how);
       scanned && content_id_of(encode_manifest(*scanned->manifest)) == link.content)
     return *scanned->manifest;
-  P2P_ASSIGN(const Bytes encoded, manifest_from_peers(link, options));
-  return decode_manifest(encoded);
+  return manifest_of(link, options);
 }
 
 // What differs beside the bytes: entries that are missing, more, or of another kind.
@@ -188,12 +159,11 @@ void print_bad_chunks(const Bitfield& good) {
 Result<int> verify(const Options& options) {
   P2P_ASSIGN(const Link link, read_link(options.subject));
   ProgressLine line;
-  P2P_ASSIGN(Manifest manifest, manifest_for_verify(link, options, shown_on(line)));
+  P2P_ASSIGN(ScanOptions how, scan_options(line, ""));
+  P2P_ASSIGN(Manifest manifest, manifest_for_verify(link, options, how));
   const auto expected = std::make_shared<const Manifest>(std::move(manifest));
-  ScanOptions scan_options;
-  scan_options.chunk_bytes = expected->chunk_bytes;
-  scan_options.job = shown_on(line);
-  P2P_ASSIGN(const Scan found, scan_path(options.path, scan_options));
+  how.chunk_bytes = expected->chunk_bytes;
+  P2P_ASSIGN(const Scan found, scan_path(options.path, how));
   const std::vector<std::string> differences = entry_differences(*expected, *found.manifest);
   const ChunkIndex count = expected->layout().chunk_count();
   Bitfield good(count, false);
@@ -202,7 +172,7 @@ Result<int> verify(const Options& options) {
       if (found.manifest->chunk_hashes[i] == expected->chunk_hashes[i]) good.set(i);
   } else if (found.manifest->root == expected->root) {
     P2P_ASSIGN(const auto files, FileSet::open(expected, options.path, FileSet::Mode::kRead));
-    P2P_ASSIGN(good, check_chunks(*expected, *files, Bitfield(count, true), shown_on(line)));
+    P2P_ASSIGN(good, check_chunks(*expected, *files, Bitfield(count, true), how.job));
   }
   line.wipe();
   for (std::size_t i = 0; i < differences.size() && i < kShownRanges; ++i)

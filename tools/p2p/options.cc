@@ -10,6 +10,9 @@
 #include <iostream>
 #include <thread>
 
+#include "absl/strings/str_cat.h"
+#include "base/units.h"
+#include "net/fetch.h"
 #include "tools/p2p/commands.h"
 #include "tools/p2p/exit_code.h"
 
@@ -68,6 +71,36 @@ Result<Secret> peer_secret(const Link& link, const std::optional<Secret>& cluste
   return Error{ErrorCode::kMalformed,
                "this link has no secret after a '#': copy all of it, or give the --cluster-key "
                "that it was seeded with"};
+}
+
+Result<Manifest> manifest_from_peers(const Link& link, const std::optional<Secret>& cluster_key,
+                                     Duration patience) {
+  net::FetchConfig config;
+  config.link = link;
+  P2P_ASSIGN(config.psk, peer_secret(link, cluster_key));
+  config.tracker_psk = cluster_key.value_or(open_tracker_key());
+  config.patience = patience;
+  config.manifest_only = true;
+  net::Loop loop;
+  net::Fetch query(loop, config, {});
+  loop.on_termination([&](int) { query.interrupt(); });
+  P2P_TRY(query.run());
+  return decode_manifest(query.encoded_manifest());
+}
+
+Result<ScanOptions> scan_options(ProgressLine& line, const std::string& chunk_size) {
+  ScanOptions options;
+  if (line.enabled())
+    options.job.progress = [&line](std::uint64_t done, std::uint64_t total) {
+      line.draw(absl::StrCat("hashing: ", format_bytes(done), " of ", format_bytes(total)));
+    };
+  if (chunk_size.empty()) return options;
+  P2P_ASSIGN(const std::uint64_t bytes, parse_size(chunk_size));
+  if (!is_valid_chunk_size(bytes))
+    return Error{ErrorCode::kUsage,
+                 "--chunk-size: a power of two from 64KiB to 4MiB, not " + chunk_size};
+  options.chunk_bytes = static_cast<std::uint32_t>(bytes);
+  return options;
 }
 
 unsigned default_lanes() { return std::clamp(std::thread::hardware_concurrency() / 2, 1u, 4u); }

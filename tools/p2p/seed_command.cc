@@ -29,27 +29,10 @@ struct Source {
   std::shared_ptr<FileSet> files;
 };
 
-HashJob hash_job(ProgressLine& line) {
-  HashJob job;
-  if (line.enabled())
-    job.progress = [&line](std::uint64_t done, std::uint64_t total) {
-      line.draw(absl::StrCat("hashing: ", format_bytes(done), " of ", format_bytes(total)));
-    };
-  return job;
-}
-
 Result<Source> scan(const Options& options) {
   ProgressLine line;
-  ScanOptions scan_options;
-  scan_options.job = hash_job(line);
-  if (!options.chunk_size.empty()) {
-    P2P_ASSIGN(const std::uint64_t bytes, parse_size(options.chunk_size));
-    if (!is_valid_chunk_size(bytes))
-      return Error{ErrorCode::kUsage,
-                   "--chunk-size: a power of two from 64KiB to 4MiB, not " + options.chunk_size};
-    scan_options.chunk_bytes = static_cast<std::uint32_t>(bytes);
-  }
-  P2P_ASSIGN(Scan scanned, scan_path(options.path, scan_options));
+  P2P_ASSIGN(const ScanOptions how, scan_options(line, options.chunk_size));
+  P2P_ASSIGN(Scan scanned, scan_path(options.path, how));
   return Source{scanned.manifest, std::move(scanned.files)};
 }
 
@@ -60,19 +43,13 @@ Result<Source> source_of_link(const Options& options, const Link& link,
   if (auto scanned = scan(options);
       scanned && content_id_of(encode_manifest(*scanned->manifest)) == link.content)
     return scanned;
-  net::Loop loop;
-  net::FetchConfig config;
-  config.link = link;
-  P2P_ASSIGN(config.psk, peer_secret(link, seed.cluster_key));
-  config.tracker_psk = seed.cluster_key.value_or(open_tracker_key());
-  config.manifest_only = true;
-  net::Fetch query(loop, config, {});
-  P2P_TRY(query.run());
-  P2P_ASSIGN(Manifest manifest, decode_manifest(query.encoded_manifest()));
+  P2P_ASSIGN(Manifest manifest,
+             manifest_from_peers(link, seed.cluster_key, net::FetchConfig().patience));
   Source source;
   source.manifest = std::make_shared<const Manifest>(std::move(manifest));
   ProgressLine line;
-  P2P_ASSIGN(source.files, open_checked_source(source.manifest, options.path, hash_job(line)));
+  P2P_ASSIGN(const ScanOptions how, scan_options(line, ""));
+  P2P_ASSIGN(source.files, open_checked_source(source.manifest, options.path, how.job));
   return source;
 }
 
