@@ -10,6 +10,15 @@
 
 namespace p2p::net {
 
+namespace {
+
+Error not_found(const HostPort& target, int status) {
+  return Error{ErrorCode::kUnreachable,
+               absl::StrCat("the name '", target.host, "' was not found: ", uv_text(status))};
+}
+
+}  // namespace
+
 std::string uv_text(int status) { return uv_strerror(status); }
 
 Loop::Loop() {
@@ -96,14 +105,16 @@ void Loop::resolve(const HostPort& target,
           endpoints.push_back(endpoint);
         }
         if (found) uv_freeaddrinfo(found);
-        if (endpoints.empty())
-          return finished->done(
-              Error{ErrorCode::kUnreachable, absl::StrCat("the name '", finished->target.host,
-                                                          "' was not found: ", uv_text(result))});
+        if (endpoints.empty()) return finished->done(not_found(finished->target, result));
         finished->done(std::move(endpoints));
       },
       lookup->target.host.c_str(), nullptr, &hints);
-  P2P_CHECK(status == 0);
+  if (status == 0) return;
+  // A name that cannot even be asked for.
+  const std::unique_ptr<Lookup> failed(lookup);
+  post([failed_done = std::move(failed->done), why = not_found(target, status)] {
+    failed_done(why);
+  });
 }
 
 void Loop::on_termination(std::function<void(int)> handler) {
