@@ -44,8 +44,13 @@ void AnnounceClient::on_opened(ConnectionId id) {
 
 void AnnounceClient::on_message(ConnectionId id, const tracker::Message& message) {
   const tracker::OwnerIndex owner = by_connection_.at(id);
-  owners_[owner].answered = true;
-  owners_[owner].last_failure.clear();
+  OwnerState& state = owners_[owner];
+  state.answered = true;
+  state.last_failure.clear();
+  if (const auto* refusal = std::get_if<tracker::Refusal>(&message))
+    state.last_failure = state.address.where.to_string() + ": " + refusal->text;
+  if (const auto* handout = std::get_if<tracker::Handout>(&message))
+    state.named_peers |= !handout->peers.empty();
   announcer_.on_message(owner, message, Loop::now());
   drain();
 }
@@ -88,7 +93,11 @@ void AnnounceClient::stop() {
 
 std::vector<std::string> AnnounceClient::failures() const {
   std::vector<std::string> texts;
-  for (const OwnerState& owner : owners_) texts.push_back(owner.last_failure);
+  for (const OwnerState& owner : owners_) {
+    const bool knows_nobody = owner.answered && !owner.named_peers && owner.last_failure.empty();
+    texts.push_back(knows_nobody ? owner.address.where.to_string() + " knows of no peer"
+                                 : owner.last_failure);
+  }
   return texts;
 }
 
@@ -119,7 +128,8 @@ void AnnounceClient::drain() {
       std::vector<Endpoint> endpoints;
       for (const tracker::PeerRecord& peer : found->peers) {
         endpoints.push_back(peer.endpoint);
-        log_debug("owner " + owners_[found->owner].address.where.to_string() + " names " + peer.endpoint.to_string());
+        log_debug("owner " + owners_[found->owner].address.where.to_string() + " names " +
+                  peer.endpoint.to_string());
       }
       on_found_(std::move(endpoints));
     }

@@ -35,7 +35,8 @@ class AnnounceClient {
   void set_wanted(std::size_t peers);
   void stop();
 
-  // How each owner stands, for the person: the last failure, empty while it is well.
+  // How each owner stands, for the person: the last failure, or that it knows of nobody; empty
+  // while it is well.
   std::vector<std::string> failures() const;
   // Have all owners failed to answer at least once, and none answered yet?
   bool all_failed() const;
@@ -46,7 +47,7 @@ class AnnounceClient {
     OwnerAddress address;
     ConnectionId connection = 0;
     std::size_t attempts = 0;  // turns through the addresses of a name
-    bool failed = false, answered = false, refused = false;
+    bool failed = false, answered = false, refused = false, named_peers = false;
     std::string last_failure;
   };
 

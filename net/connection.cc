@@ -2,6 +2,7 @@
 
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -47,11 +48,25 @@ Connection::Connection(Lane& lane, ConnectionId id, Endpoint remote, bool outbou
 
 Connection::~Connection() { P2P_CHECK(closed_); }
 
-void Connection::adopt(int socket) {
+bool Connection::take(int socket) {
   self_ = shared_from_this();
-  if (const int status = uv_tcp_open(&socket_, socket); status != 0)
-    return close(socket_error("cannot take the connection from", remote_, status));
-  start_reading();
+  const int status = uv_tcp_open(&socket_, socket);
+  if (status == 0) return true;
+  ::close(socket);
+  close(socket_error("cannot take the connection from", remote_, status));
+  return false;
+}
+
+void Connection::adopt(int socket) {
+  if (take(socket)) start();
+}
+
+void Connection::turn_away(int socket) {
+  if (!take(socket)) return;
+  handshake_.reset();
+  write(handshake_refusal(HandshakeRefusal::kBusy), std::nullopt);
+  finish();
+  if (!closed_) start();
 }
 
 void Connection::dial() {
@@ -65,12 +80,12 @@ void Connection::dial() {
                        if (self->closed_) return;
                        if (result != 0)
                          return self->close(socket_error("cannot reach", self->remote_, result));
-                       self->start_reading();
+                       self->start();
                      });
   if (status != 0) close(socket_error("cannot reach", remote_, status));
 }
 
-void Connection::start_reading() {
+void Connection::start() {
   uv_tcp_nodelay(&socket_, 1);
   uv_tcp_keepalive(&socket_, 1, 60);
   uv_os_fd_t fd;
@@ -80,15 +95,21 @@ void Connection::start_reading() {
   if (handshake_)
     if (Bytes first = handshake_->take_output(); !first.empty())
       write(std::move(first), std::nullopt);
+  if (!closed_) read_on();
+}
+
+// Every read goes to the lane's one buffer, behind what this connection had left: so a connection
+// holds what it was sent of an unfinished frame, and no byte more.
+void Connection::read_on() {
   paused_ = false;
   uv_read_start(
       reinterpret_cast<uv_stream_t*>(&socket_),
       [](uv_handle_t* handle, std::size_t, uv_buf_t* buffer) {
         auto* self = static_cast<Connection*>(handle->data);
-        if (self->inbound_.empty()) self->inbound_ = self->lane_.take_buffer();
-        const std::size_t room = self->inbound_.size() - self->filled_;
-        *buffer = uv_buf_init(reinterpret_cast<char*>(self->inbound_.data() + self->filled_),
-                              static_cast<unsigned>(std::min(room, kReadBytes)));
+        const MutableBytes all = self->lane_.read_buffer();
+        std::copy(self->unread_.begin(), self->unread_.end(), all.begin());
+        *buffer = uv_buf_init(reinterpret_cast<char*>(all.data() + self->unread_.size()),
+                              static_cast<unsigned>(kReadBytes));
       },
       [](uv_stream_t* stream, ssize_t count, const uv_buf_t*) {
         static_cast<Connection*>(stream->data)->on_read(count);
@@ -96,66 +117,122 @@ void Connection::start_reading() {
 }
 
 void Connection::on_read(ssize_t count) {
+  if (count == 0) return;  // nothing there after all
   if (count == UV_EOF)
     return close(Error{ErrorCode::kUnreachable,
                        absl::StrCat(remote_.to_string(), " closed the connection")});
   if (count < 0)
     return close(socket_error("lost the connection to", remote_, static_cast<int>(count)));
-  filled_ += static_cast<std::size_t>(count);
-  process();
-  if (closed_) return;
-  if (start_ == filled_) {
-    // Nothing half-read: an idle connection holds no buffer.
-    lane_.return_buffer(std::move(inbound_));
-    inbound_ = {};
-    start_ = filled_ = 0;
-  } else if (inbound_.size() - filled_ < kReadBytes) {
-    std::memmove(inbound_.data(), inbound_.data() + start_, filled_ - start_);
-    filled_ -= start_;
-    start_ = 0;
-  }
+  const MutableBytes data =
+      lane_.read_buffer().first(unread_.size() + static_cast<std::size_t>(count));
+  const std::size_t used = process(data);
+  if (!closed_) keep(data.subspan(used));
 }
 
-void Connection::process() {
-  if (handshake_ && !shake_hands()) return;
-  while (session_ && !finishing_) {
-    const MutableBytes rest = MutableBytes(inbound_).subspan(start_, filled_ - start_);
-    if (rest.size() < kFrameHeaderBytes) return;
+void Connection::keep(ByteView rest) {
+  if (rest.empty()) {
+    unread_ = {};  // an idle connection holds no memory
+    return;
+  }
+  unread_.assign(rest.begin(), rest.end());
+  if (!session_ || paused_ || frame_watched_) return;
+  frame_watched_ = true;
+  lane_.watch_frame(weak_from_this(), frames_);
+}
+
+void Connection::check_frame(std::uint64_t frames) {
+  frame_watched_ = false;
+  if (closed_ || unread_.empty()) return;
+  if (frames_ == frames && !paused_)
+    return close(Error{ErrorCode::kUnreachable,
+                       absl::StrCat(remote_.to_string(), " stopped in the middle of a message")});
+  frame_watched_ = true;
+  lane_.watch_frame(weak_from_this(), frames_);
+}
+
+std::size_t Connection::process(MutableBytes data) {
+  std::size_t used = 0;
+  if (handshake_ && !finishing_) used = shake_hands(data);
+  while (session_ && !closed_ && !finishing_ && !paused_) {
+    const MutableBytes rest = data.subspan(used);
+    if (rest.size() < kFrameHeaderBytes) break;
     const auto header = parse_frame_header(rest);
-    if (!header) return close(header.error());
+    if (!header) {
+      break_off(header.error());
+      break;
+    }
+    if (header->kind == FrameKind::kMessage && header->body_bytes > budget_->message_bytes) {
+      break_off(Error{ErrorCode::kLimit, "a message that is too long"});
+      break;
+    }
     const std::size_t whole = header->body_bytes + kFrameOverheadBytes;
-    if (rest.size() < whole) return;
+    if (rest.size() < whole) break;
     const auto body = session_->opener.open(rest.first(whole));
-    if (!body)
-      return close(
-          Error{body.error().code, absl::StrCat(remote_.to_string(), ": ", body.error().message)});
-    start_ += whole;
-    if (!on_frame(header->kind, *body)) return;
+    if (!body) {
+      break_off(body.error());
+      break;
+    }
+    used += whole;
+    ++frames_;
+    if (!on_frame(header->kind, *body)) break;
   }
-  if (finishing_) start_ = filled_;  // nobody wants it any more
+  if (!closed_) tell_progress();
+  return finishing_ ? data.size() : used;  // nobody wants the rest of what ends
 }
 
-bool Connection::shake_hands() {
-  const auto used = handshake_->on_bytes(ByteView(inbound_).subspan(start_, filled_ - start_));
-  const Bytes answer = handshake_->take_output();
+std::size_t Connection::shake_hands(ByteView data) {
+  const auto used = handshake_->on_bytes(data);
+  Bytes answer = handshake_->take_output();
   const bool answered = !answer.empty();
-  if (answered) write(answer, std::nullopt);
-  if (closed_) return false;
+  if (answered) write(std::move(answer), std::nullopt);
+  if (closed_) return 0;
   if (!used) {
+    // A refusal of ours: a plain close could destroy it before it is read.
     if (answered && !outbound_) {
-      finish();  // a refusal: a plain close could destroy it before it is read
-      return false;
+      finish();
+      return 0;
     }
-    close(Error{used.error().code, absl::StrCat(remote_.to_string(), ": ", used.error().message)});
-    return false;
+    // Who is busy has nothing against our secret.
+    const bool busy = handshake_->refusal() == HandshakeRefusal::kBusy;
+    close(Error{busy ? ErrorCode::kUnreachable : used.error().code,
+                absl::StrCat(remote_.to_string(), ": ", used.error().message)});
+    return 0;
   }
-  start_ += *used;
-  if (!handshake_->complete()) return false;
+  if (!handshake_->complete()) return *used;
   session_.emplace(handshake_->take_session());
   handshake_.reset();
-  lane_.emit(id_,
-             Opened{session_->remote, remote_, session_->psk_index, outbound_, session_->cipher});
-  return true;
+  tell(Opened{session_->remote, remote_, session_->psk_index, outbound_, session_->cipher});
+  return *used;
+}
+
+bool Connection::break_off(const Error& why) {
+  close(Error{why.code, absl::StrCat(remote_.to_string(), ": ", why.message)});
+  return false;
+}
+
+void Connection::tell(decltype(Event::what) what, std::size_t body_bytes) {
+  tell_progress();
+  const std::size_t weight = kEventBytes + body_bytes;
+  unconsumed_ += weight;
+  lane_.emit(Event{id_, std::move(what), weight});
+  if (unconsumed_ <= budget_->unconsumed_bytes || paused_ || finishing_) return;
+  paused_ = true;
+  uv_read_stop(reinterpret_cast<uv_stream_t*>(&socket_));
+}
+
+void Connection::tell_progress() {
+  if (progress_) tell(*std::exchange(progress_, std::nullopt));
+}
+
+void Connection::consumed(std::size_t weight) {
+  unconsumed_ -= std::min(weight, unconsumed_);
+  if (!paused_ || closed_ || unconsumed_ > budget_->unconsumed_bytes / 2) return;
+  paused_ = false;
+  Bytes waiting = std::exchange(unread_, {});
+  const std::size_t used = process(waiting);
+  if (closed_) return;
+  keep(ByteView(waiting).subspan(used));
+  if (!paused_) read_on();
 }
 
 bool Connection::on_frame(FrameKind kind, ByteView body) {
@@ -164,39 +241,24 @@ bool Connection::on_frame(FrameKind kind, ByteView body) {
 
 bool Connection::on_message_frame(ByteView body) {
   auto message = decode_wire(body);
-  if (!message) {
-    close(Error{message.error().code, absl::StrCat(remote_.to_string(), " sent a bad message: ",
-                                                   message.error().message)});
-    return false;
-  }
+  if (!message)
+    return break_off(
+        Error{message.error().code, absl::StrCat("a bad message: ", message.error().message)});
   if (!note_incoming(*message)) return false;
-  lane_.emit(id_, Received{std::move(*message)});
-  if (++unconsumed_ > kMaxUnconsumedMessages && !paused_) {
-    paused_ = true;
-    uv_read_stop(reinterpret_cast<uv_stream_t*>(&socket_));
-  }
+  tell(Received{std::move(*message)}, body.size());
   return true;
-}
-
-void Connection::consumed(std::size_t messages) {
-  unconsumed_ -= std::min(messages, unconsumed_);
-  if (paused_ && !closed_ && unconsumed_ <= kMaxUnconsumedMessages / 2) start_reading();
 }
 
 bool Connection::note_incoming(const WireMessage& message) {
   const auto* swarm = std::get_if<peer::Message>(&message);
   if (!swarm) return true;
+  if (std::holds_alternative<peer::Join>(*swarm)) budget_ = &kSwarmBudget;
   if (const auto* reject = std::get_if<peer::Reject>(swarm)) {
     reject->chunk == peer::kAnyChunk ? inbox_.on_any_rejected() : inbox_.on_reject(reject->chunk);
   } else if (const auto* give = std::get_if<peer::Give>(swarm)) {
-    const Status given =
-        io_ ? inbox_.on_give(give->chunk, io_->layout)
-            : Status(Error{ErrorCode::kMalformed, "gives a chunk before it was asked"});
-    if (!given) {
-      close(
-          Error{given.error().code, absl::StrCat(remote_.to_string(), " ", given.error().message)});
-      return false;
-    }
+    if (!io_) return break_off(Error{ErrorCode::kMalformed, "gives a chunk before it was asked"});
+    if (const Status given = inbox_.on_give(give->chunk, io_->layout); !given)
+      return break_off(given.error());
   }
   return true;
 }
@@ -210,26 +272,22 @@ void Connection::note_outgoing(const WireMessage& message) {
 }
 
 bool Connection::on_data_frame(ByteView body) {
-  if (!io_ || !io_->store) {
-    close(Error{ErrorCode::kMalformed,
-                absl::StrCat(remote_.to_string(), " sends chunks that nobody asked for")});
-    return false;
-  }
-  auto progress = inbox_.on_data(body, io_->layout);
-  if (!progress) {
-    close(Error{progress.error().code,
-                absl::StrCat(remote_.to_string(), " ", progress.error().message)});
-    return false;
-  }
-  const ChunkIndex chunk = progress->chunk;
-  lane_.emit(id_, ChunkData{chunk, progress->bytes});
-  if (progress->whole.empty()) return true;
-  if (progress->digest != io_->manifest->chunk_hashes[chunk]) {
-    lane_.emit(id_, ChunkCorrupt{chunk});
-  } else if (Status written = io_->store->write_chunk(chunk, progress->whole); !written) {
-    lane_.emit(id_, ChunkUnstored{chunk, std::move(written).error()});
+  if (!io_ || !io_->store)
+    return break_off(Error{ErrorCode::kMalformed, "sends chunks that nobody asked for"});
+  auto received = inbox_.on_data(body, io_->layout);
+  if (!received) return break_off(received.error());
+  const ChunkIndex chunk = received->chunk;
+  // Told once for as many frames as came together: a frame may be a single byte.
+  if (progress_ && progress_->chunk != chunk) tell_progress();
+  if (!progress_) progress_ = ChunkData{chunk, 0};
+  progress_->bytes += received->bytes;
+  if (received->whole.empty()) return true;
+  if (received->digest != io_->manifest->chunk_hashes[chunk]) {
+    tell(ChunkCorrupt{chunk});
+  } else if (Status written = io_->store->write_chunk(chunk, received->whole); !written) {
+    tell(ChunkUnstored{chunk, std::move(written).error()});
   } else {
-    lane_.emit(id_, ChunkVerified{chunk});
+    tell(ChunkVerified{chunk});
   }
   return true;
 }
@@ -245,6 +303,19 @@ void Connection::send(const WireMessage& message) {
   write(std::move(frame), std::nullopt);
 }
 
+void Connection::send_manifest_part(std::uint32_t offset) {
+  peer::ManifestPart part;
+  const Bytes& encoded = io_->encoded_manifest;
+  if (offset < encoded.size()) {
+    part.total_bytes = static_cast<std::uint32_t>(encoded.size());
+    part.offset = offset;
+    const auto from = encoded.begin() + static_cast<std::ptrdiff_t>(offset);
+    part.data.assign(from, from + static_cast<std::ptrdiff_t>(std::min(peer::kMaxManifestPartBytes,
+                                                                       encoded.size() - offset)));
+  }
+  send(peer::Message(std::move(part)));
+}
+
 void Connection::send_chunk(ChunkIndex chunk) {
   if (closed_ || finishing_) return;
   outgoing_.push_back({chunk});
@@ -256,7 +327,7 @@ void Connection::stop_sending(ChunkIndex chunk) {
                                   [&](const Outgoing& sending) { return sending.chunk == chunk; });
   if (found == outgoing_.end()) return;
   outgoing_.erase(found);
-  lane_.emit(id_, SendStopped{chunk});
+  tell(SendStopped{chunk});
 }
 
 void Connection::pump() {
@@ -276,8 +347,9 @@ bool Connection::send_next_frame() {
   const Status read = io_->reader->read(sending.chunk, sending.offset,
                                         MutableBytes(body + kDataHeaderBytes, payload_bytes));
   if (!read) {
-    lane_.emit(id_, ChunkUnreadable{sending.chunk, read.error()});
+    const ChunkIndex unreadable = sending.chunk;
     outgoing_.pop_front();
+    tell(ChunkUnreadable{unreadable, read.error()});
     return true;
   }
   session_->sealer.seal(FrameKind::kData, frame);
@@ -293,7 +365,7 @@ bool Connection::send_next_frame() {
 
 void Connection::write(Bytes bytes, std::optional<ChunkIndex> ends_chunk) {
   queued_bytes_ += bytes.size();
-  if (queued_bytes_ > kMaxSendQueueBytes)
+  if (queued_bytes_ > budget_->send_queue_bytes)
     return close(Error{ErrorCode::kLimit,
                        absl::StrCat(remote_.to_string(), " does not read what it is sent")});
   auto* request = new Write{{}, shared_from_this(), std::move(bytes), ends_chunk};
@@ -317,7 +389,7 @@ void Connection::on_written(Write* done, int status) {
   queued_bytes_ -= owned->bytes.size();
   if (closed_) return;
   if (status != 0) return close(socket_error("cannot send to", remote_, status));
-  if (owned->ends_chunk) lane_.emit(id_, ChunkSent{*owned->ends_chunk});
+  if (owned->ends_chunk) tell(ChunkSent{*owned->ends_chunk});
   if (!finishing_) return pump();
   if (queued_bytes_ == 0) finish();
 }
@@ -327,9 +399,12 @@ void Connection::finish() {
   if (!finishing_) {
     finishing_ = true;
     outgoing_.clear();
+    unread_ = {};
+    if (paused_) read_on();  // to read, and throw away, what keeps the other side from closing
     lane_.close_soon(weak_from_this());
   }
-  if (queued_bytes_ > 0) return;
+  if (queued_bytes_ > 0 || shut_) return;
+  shut_ = true;
   shutdown_.data = this;
   // The close comes with the other side's, or at the timeout: closing at once could destroy what it
   // has not read yet.
@@ -340,9 +415,10 @@ void Connection::finish() {
 
 void Connection::close(Error why) {
   if (closed_) return;
+  tell_progress();
   closed_ = true;
-  lane_.emit(id_, Closed{std::move(why)});
-  if (!inbound_.empty()) lane_.return_buffer(std::move(inbound_));
+  unread_ = {};
+  lane_.emit(Event{id_, Closed{std::move(why)}, 0});
   uv_close(reinterpret_cast<uv_handle_t*>(&socket_), [](uv_handle_t* handle) {
     auto* self = static_cast<Connection*>(handle->data);
     const std::shared_ptr<Connection> last = std::move(self->self_);

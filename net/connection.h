@@ -10,22 +10,12 @@
 
 #include "crypto/handshake.h"
 #include "net/chunk_inbox.h"
+#include "net/connection_limits.h"
 #include "net/events.h"
 
 namespace p2p::net {
 
 class Lane;
-
-// Bytes handed to the socket and not yet taken by it: data frames wait below this mark...
-inline constexpr std::size_t kSendHighWaterBytes = 256 * 1024;
-// ...and a side that does not read its messages is dropped at this one.
-inline constexpr std::size_t kMaxSendQueueBytes = 8 * 1024 * 1024;
-// Messages that the control thread has not dealt with: reading pauses above, and goes on at half.
-inline constexpr std::size_t kMaxUnconsumedMessages = 1024;
-// A read takes at most this much, so that it is still in the cache when it is opened and hashed.
-inline constexpr std::size_t kReadBytes = 256 * 1024;
-// The largest frame and the start of the next.
-inline constexpr std::size_t kReadBufferBytes = kMaxMessageBytes + kReadBytes;
 
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
@@ -33,38 +23,52 @@ class Connection : public std::enable_shared_from_this<Connection> {
              HandshakeConfig handshake);
   ~Connection();
 
-  // One of the two, once.
+  // One of the three, once.
   void adopt(int socket);
+  void turn_away(int socket);
   void dial();
 
   void attach(std::shared_ptr<const ContentIo> io) { io_ = std::move(io); }
   void send(const WireMessage& message);
+  void send_manifest_part(std::uint32_t offset);
   void drop_chunk(ChunkIndex chunk) { inbox_.drop(chunk); }
   void send_chunk(ChunkIndex chunk);
   void stop_sending(ChunkIndex chunk);
-  void consumed(std::size_t messages);
+  void consumed(std::size_t weight);
   // Sends what is waiting, then closes.
   void finish();
   void close(Error why);
+  // Closes it where no frame was completed since it had read this many, and one has begun.
+  void check_frame(std::uint64_t frames);
 
   ConnectionId id() const { return id_; }
+  const Endpoint& remote() const { return remote_; }
   bool handshaking() const { return !session_.has_value() && !closed_; }
   bool closed() const { return closed_; }
 
  private:
   struct Write;
 
-  void start_reading();
+  bool take(int socket);
+  void start();
+  void read_on();
   void on_read(ssize_t count);
-  void process();
-  bool shake_hands();
-  // Both return false when the connection was closed.
+  // Takes what is complete, and returns how many bytes that was.
+  std::size_t process(MutableBytes data);
+  std::size_t shake_hands(ByteView data);
+  void keep(ByteView rest);
+  // All return false when the connection was closed.
   bool on_frame(FrameKind kind, ByteView body);
   bool on_message_frame(ByteView body);
   bool on_data_frame(ByteView body);
   // Lets the inbox see the messages that announce or end data. False: a violation.
   bool note_incoming(const WireMessage& message);
   void note_outgoing(const WireMessage& message);
+  bool break_off(const Error& why);
+
+  // To the control thread. Reading pauses while it lags behind.
+  void tell(decltype(Event::what) what, std::size_t body_bytes = 0);
+  void tell_progress();
 
   void write(Bytes bytes, std::optional<ChunkIndex> ends_chunk);
   void on_written(Write* done, int status);
@@ -82,13 +86,15 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::optional<Handshake> handshake_;
   std::optional<Session> session_;
   std::shared_ptr<const ContentIo> io_;
+  const ConnectionBudget* budget_ = &kSmallBudget;
 
-  Bytes inbound_;           // empty when nothing is buffered
-  std::size_t start_ = 0;   // of what is not processed yet
-  std::size_t filled_ = 0;  // end of what was read
+  Bytes unread_;  // what came in and is no whole frame, or waits while reading is paused
+  std::uint64_t frames_ = 0;
+  bool frame_watched_ = false;
   std::size_t unconsumed_ = 0;
   bool paused_ = false;
   ChunkInbox inbox_;
+  std::optional<ChunkData> progress_;  // not told yet
 
   struct Outgoing {
     ChunkIndex chunk;
@@ -97,6 +103,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::deque<Outgoing> outgoing_;
   std::size_t queued_bytes_ = 0;
   bool finishing_ = false;
+  bool shut_ = false;
   bool closed_ = false;
   std::shared_ptr<Connection> self_;  // held until the socket's close callback
 };

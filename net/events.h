@@ -29,6 +29,7 @@ struct ContentIo {
   Layout layout;
   std::shared_ptr<const ChunkReader> reader;
   std::shared_ptr<Store> store;  // null for a seeder: it writes nothing
+  Bytes encoded_manifest;        // what neighbours are given of it
 };
 
 // Events of a connection.
@@ -77,6 +78,8 @@ struct Event {
   std::variant<Opened, Received, Closed, ChunkData, ChunkVerified, ChunkCorrupt, ChunkUnstored,
                ChunkSent, SendStopped, ChunkUnreadable>
       what;
+  // What it takes of its connection's budget; to be given back when it was dealt with.
+  std::size_t weight = 0;
 };
 
 // From the lanes to the control thread, in the order of each lane.

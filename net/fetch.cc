@@ -12,6 +12,10 @@ namespace {
 // How long good-byes may take when we leave.
 constexpr Duration kGoodbye = std::chrono::milliseconds(500);
 constexpr Duration kGoodbyePoll = std::chrono::milliseconds(5);
+// Less than this within stall_patience is no progress.
+constexpr std::uint64_t kMinProgressBytes = 64 * 1024;
+// Of the addresses that failed, as many as a person wants to read.
+constexpr std::size_t kShownFailures = 8;
 
 std::vector<OwnerAddress> owners_of(const FetchConfig& config) {
   std::vector<OwnerAddress> owners;
@@ -53,7 +57,8 @@ Fetch::Fetch(Loop& loop, FetchConfig config, FetchHandlers handlers)
       rates_(started_),
       transfer_started_(started_),
       next_checkpoint_(started_ + kCheckpointInterval),
-      hopeful_(started_) {}
+      hopeful_(started_),
+      progressed_(started_) {}
 
 Fetch::~Fetch() = default;
 
@@ -68,6 +73,7 @@ Status Fetch::start() {
   TransportConfig transport;
   transport.accepted_psks = {config_.psk};
   transport.lanes = config_.lanes;
+  transport.timeouts = config_.timeouts;
   node_ = std::make_unique<Node>(loop_, std::move(transport));
   const SwarmId swarm = swarm_id_of(content_, config_.psk);
   SessionConfig session;
@@ -87,7 +93,9 @@ Status Fetch::start() {
     const std::string text = describe(who, problem, chunk);
     log_warn(problem == peer::Problem::kCorruptChunk ? text + "; it is banned from this fetch"
                                                      : text);
-    if (problem != peer::Problem::kStuck) lie_ = text;
+    if (problem == peer::Problem::kStuck) return;
+    lie_ = text;
+    verified_at_lie_ = verified_chunks();
   };
   node_->join_swarm(std::move(session), std::move(handlers));
 
@@ -103,9 +111,11 @@ Status Fetch::start() {
 
 void Fetch::find_link_seeders() {
   for (const HostPort& seeder : config_.link.seeders)
-    loop_.resolve(seeder, [this](Result<std::vector<Endpoint>> found) {
-      if (found && node_) node_->session().add_candidates(*found, true);
-    });
+    loop_.resolve(seeder,
+                  [this, alive = std::weak_ptr<bool>(alive_)](Result<std::vector<Endpoint>> found) {
+                    if (found && !alive.expired() && node_)
+                      node_->session().add_candidates(*found, true);
+                  });
 }
 
 void Fetch::on_manifest(Bytes encoded) {
@@ -128,6 +138,7 @@ void Fetch::open_store() {
       [this, opened] {
         StoreOptions options;
         options.overwrite = config_.overwrite;
+        options.resume_job.stop = stop_opening_.get_token();
         *opened = Store::open(manifest_, content_, target_, options);
       },
       [this, opened] { on_store_open(std::move(**opened)); });
@@ -143,9 +154,10 @@ void Fetch::on_store_open(Result<std::unique_ptr<Store>> opened) {
   if (reused_bytes_ > 0)
     log_info(absl::StrCat("resuming: ", format_bytes(reused_bytes_), " of ",
                           format_bytes(layout.total_bytes), " are on disk and verified"));
-  transfer_started_ = hopeful_ = Loop::now();
-  auto io = std::make_shared<ContentIo>(ContentIo{manifest_, layout, store_, store_});
-  node_->session().start(std::move(io), encoded_manifest_, have);
+  transfer_started_ = hopeful_ = progressed_ = Loop::now();
+  auto io = std::make_shared<ContentIo>(
+      ContentIo{manifest_, layout, store_, store_, std::move(encoded_manifest_)});
+  node_->session().start(std::move(io), have);
   if (have.all()) complete();
 }
 
@@ -156,20 +168,30 @@ void Fetch::tick() {
   node_->refresh_announcer();
   if (!done_) {
     if (handlers_.on_progress && manifest_) handlers_.on_progress(progress());
-    const SwarmSession& session = node_->session();
-    const bool opening = manifest_ && !store_;
-    const bool useful =
-        session.running() ? session.swarm().has_useful_neighbour() : session.neighbours() > 0;
-    if (useful || opening || completed_) hopeful_ = now;
-    if (session.any_refused() && first_refusal_ == kNever) first_refusal_ = now;
-    if (auto verdict = hopeless()) return end(std::move(*verdict));
+    watch_hope(now);
+    if (auto verdict = hopeless(now)) return end(std::move(*verdict));
     if (now >= next_checkpoint_) checkpoint();
   }
   tick_timer_.arm(now + kProgressInterval);
 }
 
-std::optional<Error> Fetch::hopeless() const {
-  const Time now = Loop::now();
+void Fetch::watch_hope(Time now) {
+  const SwarmSession& session = node_->session();
+  const std::uint64_t heard = session.received_bytes() + session.manifest_bytes();
+  const bool opening = manifest_ && !store_;
+  if (opening || completed_ || heard - progressed_bytes_ >= kMinProgressBytes) {
+    progressed_ = now;
+    progressed_bytes_ = heard;
+  }
+  const bool useful =
+      session.running() ? session.swarm().has_useful_neighbour() : session.neighbours() > 0;
+  const bool stalled = now - progressed_ >= config_.stall_patience;
+  if (opening || completed_ || (useful && !stalled)) hopeful_ = now;
+  if (useful && !lie_.empty() && verified_chunks() > verified_at_lie_) lie_.clear();
+  if (node_->announcer()->any_refused() && first_refusal_ == kNever) first_refusal_ = now;
+}
+
+std::optional<Error> Fetch::hopeless(Time now) const {
   const SwarmSession& session = node_->session();
   if (now == hopeful_ || completed_) return std::nullopt;
   if (first_refusal_ != kNever && !session.ever_joined() &&
@@ -198,7 +220,15 @@ std::string Fetch::what_was_tried() const {
   for (const std::string& text : node_->announcer()->failures())
     if (!text.empty()) texts.insert(text);
   if (texts.empty()) return "nobody answered";
-  return absl::StrJoin(texts, "; ");
+  const std::size_t more = texts.size() > kShownFailures ? texts.size() - kShownFailures : 0;
+  for (std::size_t i = 0; i < more; ++i) texts.erase(std::prev(texts.end()));
+  return absl::StrCat(absl::StrJoin(texts, "; "),
+                      more ? absl::StrCat("; and ", more, " more") : "");
+}
+
+std::uint32_t Fetch::verified_chunks() const {
+  const SwarmSession& session = node_->session();
+  return session.running() ? session.swarm().have().count() : 0;
 }
 
 void Fetch::checkpoint() {
@@ -229,6 +259,7 @@ void Fetch::complete() {
 
 void Fetch::commit() {
   if (ended_) return;
+  committing_ = true;
   node_->refresh_announcer();
   auto committed = std::make_shared<Status>();
   in_background([store = store_, committed] { *committed = store->commit(); },
@@ -252,6 +283,10 @@ void Fetch::in_background(std::function<void()> job, std::function<void()> done)
 
 void Fetch::interrupt() {
   if (done_) return end({});  // it was only lingering
+  if (committing_) {
+    config_.linger = Duration::zero();
+    return log_info("all is fetched; ending as soon as it is in place");
+  }
   end(Error{ErrorCode::kInterrupted,
             store_ ? "interrupted; what was verified is kept, run the same command to go on"
                    : "interrupted"});
@@ -260,6 +295,7 @@ void Fetch::interrupt() {
 void Fetch::end(Status outcome) {
   if (ended_) return;
   ended_ = true;
+  stop_opening_.request_stop();
   outcome_ = std::move(outcome);
   tick_timer_.arm(kNever);
   linger_timer_.arm(kNever);

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <stop_token>
 #include <string>
 
 #include "content/link.h"
@@ -34,9 +35,12 @@ struct FetchConfig {
   std::optional<Endpoint> listen;
   bool overwrite = false;
   Duration linger{0};
-  Duration patience =
-      std::chrono::seconds(30);  // without anyone who has what is missing; 0: for ever
+  // Without anyone who has what is missing; 0: for ever.
+  Duration patience = std::chrono::seconds(30);
+  // With peers that claim to have it and send nothing; `patience` follows.
+  Duration stall_patience = std::chrono::minutes(2);
   unsigned lanes = 1;
+  ConnectionTimeouts timeouts;
   bool manifest_only = false;  // stop as soon as the manifest is there
 };
 
@@ -81,13 +85,16 @@ class Fetch {
   void open_store();
   void on_store_open(Result<std::unique_ptr<Store>> opened);
   void tick();
-  std::optional<Error> hopeless() const;
+  void watch_hope(Time now);
+  std::optional<Error> hopeless(Time now) const;
   std::string what_was_tried() const;
+  std::uint32_t verified_chunks() const;
   void checkpoint();
   void complete();
   void commit();
   void end(Status outcome);
-  // Runs a job on the thread pool; `done` is skipped once the fetch has ended. The fetch outlives its jobs.
+  // Runs a job on the thread pool; `done` is skipped once the fetch has ended. The fetch outlives
+  // its jobs.
   void in_background(std::function<void()> job, std::function<void()> done);
   void leave();
   FetchProgress progress() const;
@@ -112,14 +119,23 @@ class Fetch {
 
   int jobs_ = 0;  // in the background
   bool checkpointing_ = false;
-  bool completed_ = false;  // every chunk is verified
+  bool completed_ = false;   // every chunk is verified
+  bool committing_ = false;  // not to be interrupted
+  std::stop_source stop_opening_;
   bool done_ = false;  // in place
   bool ended_ = false;
   Time leave_by_ = kNever;
-  Time hopeful_;  // when somebody last had what we lack
+  Time hopeful_;     // when somebody last had what we lack
+  Time progressed_;  // when something last came in
+  std::uint64_t progressed_bytes_ = 0;
   Time first_refusal_ = kNever;
-  std::string lie_;  // who sent a corrupt chunk or whose source changed, for the verdict
+  // Who sent a corrupt chunk or whose source changed, for the verdict; forgotten when others have
+  // given us more since.
+  std::string lie_;
+  std::uint32_t verified_at_lie_ = 0;
   Status outcome_;
+  // Lets names that are still being resolved know that the fetch is gone.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 // The target of a fetch: see FetchConfig::output.

@@ -1,15 +1,17 @@
 #include "net/lane.h"
 
-#include <unistd.h>
-
+#include "absl/strings/str_cat.h"
 #include "net/connection.h"
 
 namespace p2p::net {
+namespace {
 
-inline constexpr Duration kSweepInterval = std::chrono::milliseconds(200);
+constexpr Duration kSweepInterval = std::chrono::milliseconds(200);
 
-Lane::Lane(HandshakeConfig listen_config, EventQueue& events)
-    : listen_config_(std::move(listen_config)), events_(events) {
+}  // namespace
+
+Lane::Lane(LaneConfig config, EventQueue& events)
+    : config_(std::move(config)), events_(events), read_buffer_(kReadBufferBytes) {
   sweep_timer_ = std::make_unique<Timer>(loop_, [this] { sweep(); });
   thread_ = std::thread([this] { loop_.run(); });
 }
@@ -35,8 +37,14 @@ void Lane::with(ConnectionId id, Command command) {
   });
 }
 
-void Lane::add(std::shared_ptr<Connection> connection) {
-  if (half_open_.size() >= kMaxHalfOpen)
+void Lane::add(std::shared_ptr<Connection> connection, Deadlines& handshakes) {
+  handshakes.emplace_back(Loop::now() + config_.timeouts.handshake, connection);
+  arm_sweep();
+  connections_.emplace(connection->id(), std::move(connection));
+}
+
+void Lane::make_room_for_handshake() {
+  if (half_open_.size() >= config_.max_half_open)
     if (const auto oldest = half_open_.front().second.lock(); oldest && oldest->handshaking())
       oldest->close(Error{ErrorCode::kLimit, "too many connections in their handshake"});
   while (!half_open_.empty()) {
@@ -44,9 +52,6 @@ void Lane::add(std::shared_ptr<Connection> connection) {
     if (oldest && oldest->handshaking()) break;
     half_open_.pop_front();
   }
-  half_open_.emplace_back(Loop::now() + kHandshakeTimeout, connection);
-  arm_sweep();
-  connections_.emplace(connection->id(), std::move(connection));
 }
 
 void Lane::close_soon(std::weak_ptr<Connection> connection) {
@@ -54,42 +59,68 @@ void Lane::close_soon(std::weak_ptr<Connection> connection) {
   arm_sweep();
 }
 
+void Lane::watch_frame(std::weak_ptr<Connection> connection, std::uint64_t frames) {
+  frames_.push_back({Loop::now() + config_.timeouts.frame, std::move(connection), frames});
+  arm_sweep();
+}
+
 void Lane::arm_sweep() {
-  if (sweep_armed_ || (half_open_.empty() && closing_.empty())) return;
+  if (sweep_armed_ || !sweep_timer_) return;
+  if (half_open_.empty() && dialling_.empty() && closing_.empty() && frames_.empty()) return;
   sweep_armed_ = true;
   sweep_timer_->arm(Loop::now() + kSweepInterval);
+}
+
+void Lane::sweep_handshakes(Deadlines& handshakes, Time now) {
+  while (!handshakes.empty() && handshakes.front().first <= now) {
+    if (const auto late = handshakes.front().second.lock(); late && late->handshaking())
+      late->close(Error{ErrorCode::kUnreachable,
+                        absl::StrCat(late->remote().to_string(), " did not answer in time")});
+    handshakes.pop_front();
+  }
 }
 
 void Lane::sweep() {
   sweep_armed_ = false;
   const Time now = Loop::now();
-  while (!half_open_.empty() && half_open_.front().first <= now) {
-    if (const auto late = half_open_.front().second.lock(); late && late->handshaking())
-      late->close(Error{ErrorCode::kUnreachable, "no handshake in time"});
-    half_open_.pop_front();
-  }
+  sweep_handshakes(half_open_, now);
+  sweep_handshakes(dialling_, now);
   while (!closing_.empty() && closing_.front().first <= now) {
     if (const auto late = closing_.front().second.lock())
       late->close(Error{ErrorCode::kIo, "closed"});
     closing_.pop_front();
+  }
+  while (!frames_.empty() && frames_.front().due <= now) {
+    const FrameWatch watch = std::move(frames_.front());
+    frames_.pop_front();
+    if (const auto connection = watch.connection.lock()) connection->check_frame(watch.frames);
   }
   arm_sweep();
 }
 
 void Lane::adopt(ConnectionId id, int socket, Endpoint remote) {
   loop_.post([this, id, socket, remote] {
-    auto connection = std::make_shared<Connection>(*this, id, remote, false, listen_config_);
-    add(connection);
+    auto connection = std::make_shared<Connection>(*this, id, remote, false, config_.listen);
+    make_room_for_handshake();
+    add(connection, half_open_);
     connection->adopt(socket);
+  });
+}
+
+void Lane::turn_away(ConnectionId id, int socket, Endpoint remote) {
+  loop_.post([this, id, socket, remote] {
+    auto connection = std::make_shared<Connection>(*this, id, remote, false, config_.listen);
+    connections_.emplace(id, connection);
+    connection->turn_away(socket);
   });
 }
 
 void Lane::dial(ConnectionId id, Endpoint remote, Secret psk) {
   loop_.post([this, id, remote, psk] {
-    HandshakeConfig config = listen_config_;
-    config.psks = {psk};
-    auto connection = std::make_shared<Connection>(*this, id, remote, true, std::move(config));
-    add(connection);
+    HandshakeConfig handshake = config_.listen;
+    handshake.psks = {psk};
+    auto connection = std::make_shared<Connection>(*this, id, remote, true, std::move(handshake));
+    add(connection, dialling_);
     connection->dial();
   });
 }
@@ -100,6 +131,9 @@ void Lane::attach(ConnectionId id, std::shared_ptr<const ContentIo> io) {
 }
 void Lane::send(ConnectionId id, WireMessage message) {
   with(id, [message = std::move(message)](Connection& connection) { connection.send(message); });
+}
+void Lane::send_manifest_part(ConnectionId id, std::uint32_t offset) {
+  with(id, [offset](Connection& connection) { connection.send_manifest_part(offset); });
 }
 void Lane::drop_chunk(ConnectionId id, ChunkIndex chunk) {
   with(id, [chunk](Connection& connection) { connection.drop_chunk(chunk); });
@@ -113,19 +147,8 @@ void Lane::stop_sending(ConnectionId id, ChunkIndex chunk) {
 void Lane::close(ConnectionId id) {
   with(id, [](Connection& connection) { connection.finish(); });
 }
-void Lane::consumed(ConnectionId id, std::size_t messages) {
-  with(id, [messages](Connection& connection) { connection.consumed(messages); });
-}
-
-Bytes Lane::take_buffer() {
-  if (pool_.empty()) return Bytes(kReadBufferBytes);
-  Bytes buffer = std::move(pool_.back());
-  pool_.pop_back();
-  return buffer;
-}
-
-void Lane::return_buffer(Bytes buffer) {
-  if (pool_.size() < kPooledBuffers) pool_.push_back(std::move(buffer));
+void Lane::consumed(ConnectionId id, std::size_t weight) {
+  with(id, [weight](Connection& connection) { connection.consumed(weight); });
 }
 
 void Lane::forget(ConnectionId id) { connections_.erase(id); }

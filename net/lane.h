@@ -10,69 +10,87 @@
 
 #include "base/endpoint.h"
 #include "crypto/handshake.h"
+#include "net/connection_limits.h"
 #include "net/events.h"
 #include "net/loop.h"
 
 namespace p2p::net {
 
-// From the first byte (or the start of the dial) to the end of the handshake.
-inline constexpr Duration kHandshakeTimeout = std::chrono::seconds(5);
-// Connections of a lane in their handshake; one more pushes out the oldest, so that a flood cannot
-// lock others out.
-inline constexpr std::size_t kMaxHalfOpen = 1024;
 // A graceful close waits this long for what is still to be sent.
 inline constexpr Duration kCloseTimeout = std::chrono::seconds(2);
-// Read buffers that a lane keeps for reuse.
-inline constexpr std::size_t kPooledBuffers = 16;
 
 class Connection;
 
+struct LaneConfig {
+  HandshakeConfig listen;
+  // Incoming connections in their handshake; one more pushes out the oldest, so that a flood cannot
+  // lock others out.
+  std::size_t max_half_open = 1024;
+  ConnectionTimeouts timeouts;
+};
+
 class Lane {
  public:
-  Lane(HandshakeConfig listen_config, EventQueue& events);
+  Lane(LaneConfig config, EventQueue& events);
   // Closes all connections and joins the thread.
   ~Lane();
 
   // Commands, from the control thread. Those for a connection that is gone do nothing.
   void adopt(ConnectionId id, int socket, Endpoint remote);
+  // Says that we are busy, and closes.
+  void turn_away(ConnectionId id, int socket, Endpoint remote);
   void dial(ConnectionId id, Endpoint remote, Secret psk);
   void attach(ConnectionId id, std::shared_ptr<const ContentIo> io);
   void send(ConnectionId id, WireMessage message);
+  // Of the attached content. The part is made on the lane, so that a flood of requests is held
+  // against the connection's send queue.
+  void send_manifest_part(ConnectionId id, std::uint32_t offset);
   void drop_chunk(ConnectionId id, ChunkIndex chunk);
   void send_chunk(ConnectionId id, ChunkIndex chunk);
   void stop_sending(ConnectionId id, ChunkIndex chunk);
   void close(ConnectionId id);
-  // The control thread has dealt with this many of the connection's messages.
-  void consumed(ConnectionId id, std::size_t messages);
+  // The control thread has dealt with events of this weight.
+  void consumed(ConnectionId id, std::size_t weight);
 
   // For its connections, on the lane's thread.
   Loop& loop() { return loop_; }
-  void emit(ConnectionId id, decltype(Event::what) what) {
-    events_.push(Event{id, std::move(what)});
-  }
-  Bytes take_buffer();
-  void return_buffer(Bytes buffer);
+  void emit(Event event) { events_.push(std::move(event)); }
+  // Holds one read; until the next read of any connection.
+  MutableBytes read_buffer() { return read_buffer_; }
   void forget(ConnectionId id);
   // Closes it for good at kCloseTimeout, if it is still there.
   void close_soon(std::weak_ptr<Connection> connection);
+  // Calls its check_frame(frames) when the time for a frame is over.
+  void watch_frame(std::weak_ptr<Connection> connection, std::uint64_t frames);
 
  private:
+  using Deadlines = std::deque<std::pair<Time, std::weak_ptr<Connection>>>;
+  struct FrameWatch {
+    Time due;
+    std::weak_ptr<Connection> connection;
+    std::uint64_t frames;
+  };
+
   // Runs `command` on the lane's thread with the connection, if it is still there.
   template <typename Command>
   void with(ConnectionId id, Command command);
-  void add(std::shared_ptr<Connection> connection);
+  void add(std::shared_ptr<Connection> connection, Deadlines& handshakes);
+  void make_room_for_handshake();
   void arm_sweep();
   void sweep();
+  void sweep_handshakes(Deadlines& handshakes, Time now);
 
-  HandshakeConfig listen_config_;
+  LaneConfig config_;
   EventQueue& events_;
+  Bytes read_buffer_;
+  std::unordered_map<ConnectionId, std::shared_ptr<Connection>> connections_;
+  // Each in the order of its deadlines, as all in it have the same timeout.
+  Deadlines half_open_, dialling_, closing_;
+  std::deque<FrameWatch> frames_;
+  bool sweep_armed_ = false;
+  // After what its last callbacks touch.
   Loop loop_;
   std::unique_ptr<Timer> sweep_timer_;
-  std::unordered_map<ConnectionId, std::shared_ptr<Connection>> connections_;
-  // In the order of their deadlines, as all have the same timeout.
-  std::deque<std::pair<Time, std::weak_ptr<Connection>>> half_open_, closing_;
-  bool sweep_armed_ = false;
-  std::vector<Bytes> pool_;
   std::thread thread_;
 };
 

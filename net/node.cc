@@ -14,6 +14,7 @@ namespace p2p::net {
 Node::Node(Loop& loop, TransportConfig config)
     : loop_(loop),
       random_(random_seed()),
+      first_message_timeout_(config.timeouts.first_message),
       transport_(loop, std::move(config), [this](const Event& event) { on_event(event); }),
       silent_timer_(loop, [this] { close_silent(); }) {}
 
@@ -62,28 +63,50 @@ void Node::on_event(const Event& event) {
 }
 
 void Node::on_opened(ConnectionId id, const Opened& opened) {
-  opened_.emplace(id, OpenConnection{opened});
-  if (unheard_.empty()) silent_timer_.arm(Loop::now() + kSilentTimeout);
-  unheard_.emplace_back(Loop::now() + kSilentTimeout, id);
-  if (announcer_ && announcer_->owns(id)) announcer_->on_opened(id);
-  if (session_ && session_->owns(id)) session_->on_opened(id, opened);
+  OpenConnection& connection = opened_.emplace(id, OpenConnection{opened}).first->second;
+  const Time deadline = Loop::now() + first_message_timeout_;
+  if (unheard_.empty()) silent_timer_.arm(deadline);
+  unheard_.emplace_back(deadline, id);
+  if (announcer_ && announcer_->owns(id)) {
+    connection.family = Family::kAnnounce;
+    announcer_->on_opened(id);
+  } else if (session_ && session_->owns(id)) {
+    connection.family = Family::kSwarm;
+    session_->on_opened(id, opened);
+  }
 }
 
 void Node::on_received(ConnectionId id, const WireMessage& message) {
   const auto found = opened_.find(id);
-  if (found == opened_.end()) return;
-  found->second.spoken = true;
-  const Opened& from = found->second.opened;
+  if (found == opened_.end() || found->second.closing) return;
+  OpenConnection& connection = found->second;
+  const Family family = family_of(message);
+  if (connection.family.value_or(family) != family)
+    return close(id, connection, "mixes announces and a swarm on one connection");
+  connection.family = family;
+  const auto* swarm = std::get_if<peer::Message>(&message);
+  connection.settled |= !swarm || std::holds_alternative<peer::Join>(*swarm);
+  hand_on(id, connection.opened, message);
+}
+
+void Node::hand_on(ConnectionId id, const Opened& from, const WireMessage& message) {
+  OpenConnection& connection = opened_.at(id);
   if (const auto* announce = std::get_if<tracker::Message>(&message)) {
     if (announcer_ && announcer_->owns(id)) return announcer_->on_message(id, *announce);
     if (owner_service_) return owner_service_->on_message(id, from, *announce);
     transport_.send(id,
                     tracker::Message(tracker::Refusal{{}, "this peer does not answer announces"}));
-    return transport_.close(id);
+    return close(id, connection, "announces to a peer that is no owner");
   }
   if (session_) return session_->on_message(id, from, std::get<peer::Message>(message));
   transport_.send(
       id, peer::Message(peer::Bye{peer::ByeReason::kNotServed, "a tracker holds no contents"}));
+  close(id, connection, "asks a tracker for a content");
+}
+
+void Node::close(ConnectionId id, OpenConnection& connection, const std::string& why) {
+  connection.closing = true;
+  log_debug("closing " + connection.opened.remote.to_string() + ": it " + why);
   transport_.close(id);
 }
 
@@ -103,7 +126,8 @@ void Node::close_silent() {
   const Time now = Loop::now();
   while (!unheard_.empty() && unheard_.front().first <= now) {
     const auto found = opened_.find(unheard_.front().second);
-    if (found != opened_.end() && !found->second.spoken) transport_.close(found->first);
+    if (found != opened_.end() && !found->second.settled && !found->second.closing)
+      close(found->first, found->second, "does not say what it came for");
     unheard_.pop_front();
   }
   if (!unheard_.empty()) silent_timer_.arm(unheard_.front().first);

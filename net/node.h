@@ -15,9 +15,6 @@
 
 namespace p2p::net {
 
-// Who connects and shakes hands must say something within this time.
-inline constexpr Duration kSilentTimeout = std::chrono::seconds(10);
-
 class Node {
  public:
   Node(Loop& loop, TransportConfig config);
@@ -42,17 +39,22 @@ class Node {
  private:
   struct OpenConnection {
     Opened opened;
-    bool spoken = false;
+    std::optional<Family> family;  // what the connection is for
+    bool settled = false;          // it has said Join, or something to an owner
+    bool closing = false;
   };
 
   void on_event(const Event& event);
   void on_opened(ConnectionId id, const Opened& opened);
   void on_received(ConnectionId id, const WireMessage& message);
+  void hand_on(ConnectionId id, const Opened& from, const WireMessage& message);
+  void close(ConnectionId id, OpenConnection& connection, const std::string& why);
   void on_closed(ConnectionId id, const Error& why);
   void close_silent();
 
   Loop& loop_;
   Random random_;
+  Duration first_message_timeout_;
   Transport transport_;
   std::optional<OwnerService> owner_service_;
   std::optional<AnnounceClient> announcer_;

@@ -38,6 +38,7 @@ Result<Link> Seed::start() {
   TransportConfig transport;
   transport.accepted_psks = {psk_};
   transport.lanes = config_.lanes;
+  transport.timeouts = config_.timeouts;
   node_ = std::make_unique<Node>(loop_, std::move(transport));
   P2P_TRY(listen());
   const Endpoint local = node_->transport().local();
@@ -63,9 +64,9 @@ Result<Link> Seed::start() {
   handlers.on_problem = [](const std::string&, peer::Problem, ChunkIndex) {};
   node_->join_swarm(std::move(session), std::move(handlers));
   const Layout layout = config_.manifest->layout();
-  auto io =
-      std::make_shared<ContentIo>(ContentIo{config_.manifest, layout, config_.files, nullptr});
-  node_->session().start(std::move(io), std::move(encoded), Bitfield(layout.chunk_count(), true));
+  auto io = std::make_shared<ContentIo>(
+      ContentIo{config_.manifest, layout, config_.files, nullptr, std::move(encoded)});
+  node_->session().start(std::move(io), Bitfield(layout.chunk_count(), true));
 
   const std::vector<Endpoint> own = own_endpoints();
   tracker::OwnerConfig owner;

@@ -25,6 +25,7 @@ struct SeedConfig {
   std::optional<Endpoint> listen;
   std::uint16_t preferred_port = 0;  // taken when it is free and `listen` names none
   unsigned lanes = 1;
+  ConnectionTimeouts timeouts;
 };
 
 class Seed {

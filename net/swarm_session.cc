@@ -8,6 +8,9 @@
 namespace p2p::net {
 namespace {
 
+// Between two Peers of a neighbour that are heeded. It sends them every kPeersInterval, and before
+// a Bye.
+constexpr Duration kMinPeersInterval = std::chrono::seconds(5);
 // Failures are kept for as many addresses as a person could want to read.
 constexpr std::size_t kMaxFailures = 100;
 // Peers are counted up to this many.
@@ -69,10 +72,8 @@ void SwarmSession::add_candidates(const std::vector<Endpoint>& endpoints, bool l
   drain();
 }
 
-void SwarmSession::start(std::shared_ptr<const ContentIo> io, Bytes encoded_manifest,
-                         Bitfield have) {
+void SwarmSession::start(std::shared_ptr<const ContentIo> io, Bitfield have) {
   io_ = std::move(io);
-  encoded_manifest_ = std::move(encoded_manifest);
   const bool complete = have.all();
   swarm_.emplace(config_.schedule, io_->layout, std::move(have), random_.fork("swarm"),
                  Loop::now());
@@ -85,8 +86,8 @@ void SwarmSession::start(std::shared_ptr<const ContentIo> io, Bytes encoded_mani
 void SwarmSession::enter_swarm(ConnectionId id, Neighbour& neighbour) {
   transport_.attach(id, io_);
   swarm_->on_connected(id, neighbour.opened.peer, Loop::now());
-  for (const peer::Message& message : std::exchange(neighbour.early, {}))
-    swarm_->on_message(id, message, Loop::now());
+  if (const auto early = std::exchange(neighbour.early, std::nullopt))
+    swarm_->on_message(id, *early, Loop::now());
 }
 
 void SwarmSession::on_opened(ConnectionId id, const Opened& opened) {
@@ -106,21 +107,31 @@ void SwarmSession::on_message(ConnectionId id, const Opened& from, const peer::M
   } else if (const auto* join = std::get_if<peer::Join>(&message)) {
     on_join(id, neighbour, *join);
   } else if (const auto* peers = std::get_if<peer::Peers>(&message)) {
-    book_.on_candidates(peers->endpoints, false, Loop::now());
+    const Time now = Loop::now();
+    if (now >= neighbour.next_peers) book_.on_candidates(peers->endpoints, false, now);
+    neighbour.next_peers = now + kMinPeersInterval;
   } else if (!neighbour.joined) {
     say_bye(id, {peer::ByeReason::kViolation, "a message before Join"});
   } else if (const auto* request = std::get_if<peer::ManifestRequest>(&message)) {
-    send_manifest_part(id, *request);
+    swarm_ ? transport_.send_manifest_part(id, request->offset) : send(id, peer::ManifestPart{});
   } else if (const auto* part = std::get_if<peer::ManifestPart>(&message)) {
+    manifest_bytes_ += part->data.size();
     if (!swarm_) manifest_fetch_.on_part(id, *part, Loop::now());
   } else if (swarm_) {
     swarm_->on_message(id, message, Loop::now());
-  } else if (neighbour.early.size() < kMaxEarlyMessages) {
-    neighbour.early.push_back(message);
   } else {
-    say_bye(id, {peer::ByeReason::kViolation, "too many messages before we have the manifest"});
+    on_early(id, neighbour, message);
   }
   drain();
+}
+
+void SwarmSession::on_early(ConnectionId id, Neighbour& neighbour, const peer::Message& message) {
+  const auto* chunks = std::get_if<peer::Chunks>(&message);
+  if (chunks && !neighbour.early)
+    neighbour.early = *chunks;
+  else
+    say_bye(id, {peer::ByeReason::kViolation,
+                 chunks ? "a second Chunks" : "a chunk message to a side that sent no Chunks"});
 }
 
 void SwarmSession::on_join(ConnectionId id, Neighbour& neighbour, const peer::Join& join) {
@@ -164,19 +175,6 @@ void SwarmSession::on_bye(ConnectionId id, Neighbour& neighbour, const peer::Bye
   transport_.close(id);
 }
 
-void SwarmSession::send_manifest_part(ConnectionId id, const peer::ManifestRequest& request) {
-  peer::ManifestPart part;
-  if (!encoded_manifest_.empty() && request.offset < encoded_manifest_.size()) {
-    part.total_bytes = static_cast<std::uint32_t>(encoded_manifest_.size());
-    part.offset = request.offset;
-    const auto from = encoded_manifest_.begin() + request.offset;
-    const std::size_t bytes =
-        std::min(peer::kMaxManifestPartBytes, encoded_manifest_.size() - request.offset);
-    part.data.assign(from, from + static_cast<std::ptrdiff_t>(bytes));
-  }
-  send(id, std::move(part));
-}
-
 void SwarmSession::on_transfer(const Event& event) {
   const auto found = neighbours_.find(event.connection);
   if (!swarm_ || found == neighbours_.end()) return;
@@ -211,7 +209,6 @@ void SwarmSession::on_closed(ConnectionId id, const Error& why) {
   if (const auto dial = dials_.find(id); dial != dials_.end()) {
     const Endpoint endpoint = dial->second;
     dials_.erase(dial);
-    any_refused_ |= why.code == ErrorCode::kRefused;
     if (failures_.size() < kMaxFailures) failures_[endpoint] = why.message;
     log_debug(absl::StrCat("dial failed: ", why.message));
     // A refusal is not sealed and could be forged: the address is tried again, at the book's slow
@@ -239,7 +236,7 @@ void SwarmSession::say_bye(ConnectionId id, peer::Bye bye) {
   if (found == neighbours_.end() || found->second.closing) return;
   Neighbour& neighbour = found->second;
   neighbour.closing = true;
-  neighbour.early.clear();
+  neighbour.early.reset();
   const Time now = Loop::now();
   log_debug(absl::StrCat("letting ", who(id), " go: ", bye.text));
   if (neighbour.joined) {

@@ -18,9 +18,6 @@
 
 namespace p2p::net {
 
-// Messages of a neighbour that are kept until we have the manifest and can understand them.
-inline constexpr std::size_t kMaxEarlyMessages = 256;
-
 struct SessionConfig {
   ContentId content;
   SwarmId swarm;
@@ -51,7 +48,7 @@ class SwarmSession {
                Random random);
 
   void add_candidates(const std::vector<Endpoint>& endpoints, bool lasting);
-  void start(std::shared_ptr<const ContentIo> io, Bytes encoded_manifest, Bitfield have);
+  void start(std::shared_ptr<const ContentIo> io, Bitfield have);
 
   // Events of our own dials, and of connections that speak the swarm family.
   bool owns(ConnectionId id) const { return dials_.contains(id) || neighbours_.contains(id); }
@@ -67,11 +64,11 @@ class SwarmSession {
   const peer::Swarm& swarm() const { return *swarm_; }
   std::size_t neighbours() const { return book_.neighbours(); }
   std::size_t wanted() const { return book_.wanted(); }
-  // Payload bytes that came in so far, and that went out.
+  // Payload bytes of chunks that came in so far; and of the manifest.
   std::uint64_t received_bytes() const { return received_bytes_; }
 
-  // For the verdict when nobody can be reached.
-  bool any_refused() const { return any_refused_; }
+  std::uint64_t manifest_bytes() const { return manifest_bytes_; }
+
   bool ever_joined() const { return !met_.empty(); }
   // How many different peers were neighbours at some time.
   std::size_t peers_met() const { return met_.size(); }
@@ -85,12 +82,15 @@ class SwarmSession {
     std::optional<Endpoint> dialled;
     bool joined = false;   // it has said Join, and was admitted
     bool closing = false;  // we have said Bye
-    std::vector<peer::Message> early;
+    // What it has, until we have the manifest and can understand it. Nobody may say more to us
+    // before we have sent our own Chunks.
+    std::optional<peer::Chunks> early;
+    Time next_peers = Time::min();  // Peers before it are skipped
   };
 
   void on_join(ConnectionId id, Neighbour& neighbour, const peer::Join& join);
   void on_bye(ConnectionId id, Neighbour& neighbour, const peer::Bye& bye);
-  void send_manifest_part(ConnectionId id, const peer::ManifestRequest& request);
+  void on_early(ConnectionId id, Neighbour& neighbour, const peer::Message& message);
   void enter_swarm(ConnectionId id, Neighbour& neighbour);
   void say_bye(ConnectionId id, peer::Bye bye);
   void send(ConnectionId id, peer::Message message) {
@@ -112,14 +112,12 @@ class SwarmSession {
   peer::ManifestFetch manifest_fetch_;
   std::optional<peer::Swarm> swarm_;
   std::shared_ptr<const ContentIo> io_;
-  Bytes encoded_manifest_;
   Timer timer_;
 
   std::map<ConnectionId, Endpoint> dials_;  // not opened yet
   std::map<ConnectionId, Neighbour> neighbours_;
   std::map<Endpoint, std::string> failures_;
-  std::uint64_t received_bytes_ = 0;
-  bool any_refused_ = false;
+  std::uint64_t received_bytes_ = 0, manifest_bytes_ = 0;
   std::set<PeerId> met_;
   bool draining_ = false;
   bool stopped_ = false;

@@ -1,9 +1,10 @@
 #include "net/transport.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-#include <map>
+#include <algorithm>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
@@ -14,12 +15,19 @@ namespace p2p::net {
 namespace {
 
 constexpr int kListenBacklog = 1024;
+// Connections in their handshake, over all lanes.
+constexpr std::size_t kMaxHalfOpen = 1024;
+// Descriptors that are not for connections: files of the content, the loops' own, the terminal.
+constexpr std::size_t kReservedDescriptors = 160;
+// Reports to lanes are gathered up to this weight; well under half of the smallest budget, so that
+// none of them waits for one in vain.
+constexpr std::size_t kReportWeight = kSmallBudget.unconsumed_bytes / 4;
 
-HandshakeConfig listen_config(const TransportConfig& config) {
-  HandshakeConfig handshake;
-  handshake.static_keys = config.keys;
-  handshake.psks = config.accepted_psks;
-  return handshake;
+std::size_t descriptors_for_sockets() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return kReservedDescriptors;
+  const auto all = static_cast<std::size_t>(limit.rlim_cur);
+  return all > 2 * kReservedDescriptors ? all - kReservedDescriptors : all / 2;
 }
 
 }  // namespace
@@ -30,8 +38,17 @@ Transport::Transport(Loop& loop, TransportConfig config, std::function<void(cons
           if (!alive.expired()) deliver();
         });
       }) {
-  for (unsigned i = 0; i < std::max(1u, config_.lanes); ++i)
-    lanes_.push_back(std::make_unique<Lane>(listen_config(config_), events_));
+  const std::size_t lanes = std::max(1u, config_.lanes);
+  const std::size_t descriptors = descriptors_for_sockets();
+  const std::size_t half_open = std::min(kMaxHalfOpen, descriptors / 4);
+  config_.max_connections = std::min(config_.max_connections, descriptors - half_open);
+  max_sockets_ = config_.max_connections + half_open;
+  LaneConfig lane;
+  lane.listen.static_keys = config_.keys;
+  lane.listen.psks = config_.accepted_psks;
+  lane.max_half_open = std::max<std::size_t>(half_open / lanes, 1);
+  lane.timeouts = config_.timeouts;
+  for (std::size_t i = 0; i < lanes; ++i) lanes_.push_back(std::make_unique<Lane>(lane, events_));
 }
 
 Transport::~Transport() {
@@ -82,33 +99,54 @@ void Transport::on_incoming() {
       uv_accept(reinterpret_cast<uv_stream_t*>(listener_),
                 reinterpret_cast<uv_stream_t*>(accepted)) == 0 &&
       uv_tcp_getpeername(accepted, reinterpret_cast<sockaddr*>(&remote), &length) == 0 &&
-      open_ < config_.max_connections &&
-      uv_fileno(reinterpret_cast<uv_handle_t*>(accepted), &socket) == 0;
+      sockets_ < max_sockets_ && uv_fileno(reinterpret_cast<uv_handle_t*>(accepted), &socket) == 0;
   const int own = usable ? fcntl(socket, F_DUPFD_CLOEXEC, 0) : -1;
   close_accepted();
   if (own < 0) return;
   const ConnectionId id = next_id_++;
-  ++open_;
-  lane_of(id).adopt(id, own, endpoint_of(reinterpret_cast<const sockaddr*>(&remote)));
+  const Endpoint from = endpoint_of(reinterpret_cast<const sockaddr*>(&remote));
+  ++sockets_;
+  if (opened_.size() < config_.max_connections)
+    lane_of(id).adopt(id, own, from);
+  else
+    lane_of(id).turn_away(id, own, from);
 }
 
 ConnectionId Transport::dial(const Endpoint& remote, const Secret& psk) {
   const ConnectionId id = next_id_++;
-  ++open_;
+  ++sockets_;
   lane_of(id).dial(id, remote, psk);
   return id;
 }
 
 void Transport::deliver() {
   const std::weak_ptr<bool> alive = alive_;
-  std::map<ConnectionId, std::size_t> consumed;
   for (const Event& event : events_.take()) {
-    if (std::holds_alternative<Closed>(event.what)) --open_;
-    if (std::holds_alternative<Received>(event.what)) ++consumed[event.connection];
+    if (!note(event)) continue;
     handler_(event);
     if (alive.expired()) return;  // the handler ended us
+    note_consumed(event);
   }
-  for (const auto& [id, messages] : consumed) lane_of(id).consumed(id, messages);
+}
+
+bool Transport::note(const Event& event) {
+  if (std::holds_alternative<Closed>(event.what)) {
+    --sockets_;
+    opened_.erase(event.connection);
+  } else if (const auto* opened = std::get_if<Opened>(&event.what)) {
+    // Several may have been in their handshake when the last place was taken.
+    const bool room = opened->outbound || opened_.size() < config_.max_connections;
+    opened_.emplace(event.connection, 0);
+    if (!room) close(event.connection);
+    return room;
+  }
+  return true;
+}
+
+void Transport::note_consumed(const Event& event) {
+  const auto found = opened_.find(event.connection);
+  if (found == opened_.end() || (found->second += event.weight) < kReportWeight) return;
+  lane_of(event.connection).consumed(event.connection, std::exchange(found->second, 0));
 }
 
 }  // namespace p2p::net

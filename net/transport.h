@@ -11,6 +11,7 @@
 
 #include "base/endpoint.h"
 #include "crypto/handshake.h"
+#include "net/connection_limits.h"
 #include "net/events.h"
 #include "net/lane.h"
 #include "net/loop.h"
@@ -21,7 +22,10 @@ struct TransportConfig {
   KeyPair keys = KeyPair::random();
   std::vector<Secret> accepted_psks;  // whoever has one of them may connect
   unsigned lanes = 1;
-  std::size_t max_connections = 1000;  // the listener turns away what comes above
+  // Past their handshake; the listener turns away what comes above. Fewer where the system gives us
+  // fewer descriptors: some must be left for files.
+  std::size_t max_connections = 1000;
+  ConnectionTimeouts timeouts;
 };
 
 class Transport {
@@ -41,6 +45,10 @@ class Transport {
     lane_of(id).attach(id, std::move(io));
   }
   void send(ConnectionId id, WireMessage message) { lane_of(id).send(id, std::move(message)); }
+  // Of what is attached; an answer for every request, an empty one past its end.
+  void send_manifest_part(ConnectionId id, std::uint32_t offset) {
+    lane_of(id).send_manifest_part(id, offset);
+  }
   void drop_chunk(ConnectionId id, ChunkIndex chunk) { lane_of(id).drop_chunk(id, chunk); }
   void send_chunk(ConnectionId id, ChunkIndex chunk) { lane_of(id).send_chunk(id, chunk); }
   void stop_sending(ConnectionId id, ChunkIndex chunk) { lane_of(id).stop_sending(id, chunk); }
@@ -50,19 +58,25 @@ class Transport {
  private:
   void on_incoming();
   void deliver();
+  // False: the handler is not to see it.
+  bool note(const Event& event);
+  void note_consumed(const Event& event);
   Lane& lane_of(ConnectionId id) { return *lanes_[id % lanes_.size()]; }
 
   Loop& loop_;
   TransportConfig config_;
   std::function<void(const Event&)> handler_;
+  // Lets posted deliveries know that the transport is gone. Outlives the lanes, which copy it.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   EventQueue events_;
   std::vector<std::unique_ptr<Lane>> lanes_;
   uv_tcp_t* listener_ = nullptr;  // freed by its close callback
   Endpoint local_;
   ConnectionId next_id_ = 1;
-  std::size_t open_ = 0;
-  // Lets posted deliveries know that the transport is gone.
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  std::size_t max_sockets_ = 0;  // half-open ones too
+  std::size_t sockets_ = 0;
+  // Of each connection past its handshake: what was dealt with and is not reported to its lane.
+  std::unordered_map<ConnectionId, std::size_t> opened_;
 };
 
 }  // namespace p2p::net

@@ -4,11 +4,13 @@
 
 namespace p2p::net {
 
+Family family_of(const WireMessage& message) {
+  return std::holds_alternative<tracker::Message>(message) ? Family::kAnnounce : Family::kSwarm;
+}
+
 Bytes encode_wire(const WireMessage& message) {
-  const bool announce = std::holds_alternative<tracker::Message>(message);
   Bytes body = std::visit([](const auto& inner) { return encode(inner); }, message);
-  body.insert(body.begin(),
-              static_cast<std::uint8_t>(announce ? Family::kAnnounce : Family::kSwarm));
+  body.insert(body.begin(), static_cast<std::uint8_t>(family_of(message)));
   return body;
 }
 

@@ -14,6 +14,7 @@ enum class Family : std::uint8_t { kAnnounce = 1, kSwarm = 2 };
 
 using WireMessage = std::variant<tracker::Message, peer::Message>;
 
+Family family_of(const WireMessage& message);
 Bytes encode_wire(const WireMessage& message);
 Result<WireMessage> decode_wire(ByteView body);
 

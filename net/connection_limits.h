@@ -1,0 +1,47 @@
+// What one connection may hold of our memory and time. Every buffer and queue that the other side
+// can fill stands here.
+#pragma once
+
+#include <cstddef>
+
+#include "base/limits.h"
+#include "base/time.h"
+#include "crypto/channel.h"
+
+namespace p2p::net {
+
+// Bytes that the other side can make a connection hold.
+struct ConnectionBudget {
+  // The body of a message frame; a longer one ends the connection.
+  std::size_t message_bytes;
+  // Events that the control thread has not dealt with: reading pauses above, and goes on at half.
+  std::size_t unconsumed_bytes;
+  // Handed to the socket and not taken by it: a side that does not read is dropped here.
+  std::size_t send_queue_bytes;
+};
+// Before Join, and for those who only announce: a tracker has thousands of these.
+inline constexpr ConnectionBudget kSmallBudget{4 * 1024, 32 * 1024, 64 * 1024};
+// After Join: a swarm admits few, and manifests and chunk maps are large.
+inline constexpr ConnectionBudget kSwarmBudget{kMaxMessageBytes, 1024 * 1024, 2 * 1024 * 1024};
+
+// What an event weighs in the budget beside its message.
+inline constexpr std::size_t kEventBytes = 256;
+
+// Data frames wait while more than this is on its way to the socket.
+inline constexpr std::size_t kSendHighWaterBytes = 256 * 1024;
+// A read takes at most this much, so that it is still in the cache when it is opened and hashed.
+inline constexpr std::size_t kReadBytes = 256 * 1024;
+// What is left of the largest frame, and a read.
+inline constexpr std::size_t kReadBufferBytes = kMaxMessageBytes + kFrameOverheadBytes + kReadBytes;
+
+// Tests shorten these.
+struct ConnectionTimeouts {
+  // From accept or dial to the end of the handshake.
+  Duration handshake = std::chrono::seconds(5);
+  // From the handshake to the first Join or announce.
+  Duration first_message = std::chrono::seconds(10);
+  // From the first byte of a frame to its last, at most twice this.
+  Duration frame = std::chrono::seconds(30);
+};
+
+}  // namespace p2p::net
