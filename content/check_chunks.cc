@@ -1,5 +1,5 @@
-#include <atomic>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "content/chunk_reader.h"
@@ -10,11 +10,11 @@ namespace p2p {
 
 Status hash_chunks(const Layout& layout, const ChunkReader& reader, const Bitfield& which,
                    const HashJob& job,
-                   const std::function<void(ChunkIndex, Result<Digest>)>& each) {
+                   const std::function<bool(ChunkIndex, Result<Digest>)>& each) {
   std::uint64_t total = 0;
   for (ChunkIndex i = which.next_set(0); i < which.size(); i = which.next_set(i + 1))
     total += layout.length_of(i);
-  std::mutex mutex;  // guards `next`, `done` and the calls out
+  std::mutex mutex;  // guards what follows, and the calls out
   ChunkIndex next = 0;
   std::uint64_t done = 0;
   const auto work = [&] {
@@ -33,19 +33,49 @@ Status hash_chunks(const Layout& layout, const ChunkReader& reader, const Bitfie
           read ? Result<Digest>(chunk_digest(buffer)) : Result<Digest>(std::move(read).error());
       std::lock_guard lock(mutex);
       done += buffer.size();
-      each(chunk, std::move(digest));
+      if (!each(chunk, std::move(digest))) next = which.size();
       if (job.progress) job.progress(done, total);
     }
   };
   unsigned threads = job.threads ? job.threads : std::max(1u, std::thread::hardware_concurrency());
   threads = std::min<unsigned>(threads, std::max<ChunkIndex>(1, which.count()));
+  // BLAKE3 notes what the processor can do when it is first used, and takes no care of threads.
+  if (threads > 1) chunk_digest({});
   {
     std::vector<std::jthread> helpers;
-    for (unsigned i = 1; i < threads; ++i) helpers.emplace_back(work);
+    try {
+      for (unsigned i = 1; i < threads; ++i) helpers.emplace_back(work);
+    } catch (const std::system_error&) {
+      // No more threads to be had: those there are do it.
+    }
     work();
   }
   if (job.stop.stop_requested()) return Error{ErrorCode::kInterrupted, "interrupted while hashing"};
   return {};
+}
+
+Status hash_readable_chunks(const Layout& layout, const ChunkReader& reader, const Bitfield& which,
+                            const HashJob& job,
+                            const std::function<void(ChunkIndex, const Digest&)>& each) {
+  Status failed;
+  P2P_TRY(hash_chunks(layout, reader, which, job, [&](ChunkIndex chunk, Result<Digest> digest) {
+    if (digest)
+      each(chunk, *digest);
+    else if (failed)
+      failed = std::move(digest).error();
+    return digest.has_value();
+  }));
+  return failed;
+}
+
+Result<Bitfield> check_readable_chunks(const Manifest& manifest, const ChunkReader& reader,
+                                       const Bitfield& candidates, const HashJob& job) {
+  Bitfield good(candidates.size());
+  P2P_TRY(hash_readable_chunks(manifest.layout(), reader, candidates, job,
+                               [&](ChunkIndex chunk, const Digest& digest) {
+                                 if (digest == manifest.chunk_hashes[chunk]) good.set(chunk);
+                               }));
+  return good;
 }
 
 Result<Bitfield> check_chunks(const Manifest& manifest, const ChunkReader& reader,
@@ -54,6 +84,7 @@ Result<Bitfield> check_chunks(const Manifest& manifest, const ChunkReader& reade
   P2P_TRY(hash_chunks(manifest.layout(), reader, candidates, job,
                       [&](ChunkIndex chunk, const Result<Digest>& digest) {
                         if (digest && *digest == manifest.chunk_hashes[chunk]) good.set(chunk);
+                        return true;
                       }));
   return good;
 }

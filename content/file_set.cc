@@ -53,38 +53,58 @@ struct FileSet::Impl {
   std::list<std::pair<std::size_t, std::shared_ptr<Fd>>> recent;
   std::unordered_map<std::size_t, decltype(recent)::iterator> open;
 
-  std::string path_of(std::size_t file) const {
-    const std::string& path = manifest->entries[files[file].entry].path;
-    return path.empty() ? name : path;
+  bool is_single() const { return manifest->root == Manifest::Root::kFile; }
+  const std::string& path_of(std::size_t file) const {
+    return is_single() ? name : manifest->entries[files[file].entry].path;
   }
   std::filesystem::path shown_path(std::size_t file) const {
-    return manifest->root == Manifest::Root::kFile ? root : root / path_of(file);
+    return is_single() ? root : root / path_of(file);
   }
 
-  Result<std::shared_ptr<Fd>> descriptor(std::size_t file);
-  Result<Fd> open_file(std::size_t file);
+  // With the mutex held by the first, for the others.
+  Result<std::shared_ptr<Fd>> descriptor(std::size_t file, bool create);
+  Result<Fd> open_file(std::size_t file, bool create);
+  Opened try_open(std::size_t file, bool create);
   std::vector<Span> spans(std::uint64_t offset, std::size_t bytes) const;
   Status check_stamp(std::size_t file, int fd) const;
+  Error changed(std::size_t file, const char* how) const;
+  Status look_at_file(std::size_t file, OnDisk& found) const;
 };
 
-Result<Fd> FileSet::Impl::open_file(std::size_t file) {
-  const std::string path = path_of(file);
-  const std::filesystem::path shown =
-      manifest->root == Manifest::Root::kFile ? root.parent_path() : root;
-  if (mode == Mode::kRead) return open_beneath(folder.get(), path, O_RDONLY, 0, shown);
-  auto opened = open_beneath(folder.get(), path, O_RDWR | O_CREAT, 0666, shown);
-  if (opened || path.find('/') == std::string::npos) return opened;
-  P2P_TRY(make_folders_beneath(folder.get(), path, false, shown));
-  return open_beneath(folder.get(), path, O_RDWR | O_CREAT, 0666, shown);
+Error FileSet::Impl::changed(std::size_t file, const char* how) const {
+  return Error{ErrorCode::kCorrupt,
+               absl::StrCat("source changed: ", shown_path(file).string(), how, "; seed it again")};
 }
 
-Result<std::shared_ptr<Fd>> FileSet::Impl::descriptor(std::size_t file) {
+Opened FileSet::Impl::try_open(std::size_t file, bool create) {
+  const int flags = mode == Mode::kRead ? O_RDONLY : create ? O_RDWR | O_CREAT : O_RDWR;
+  Opened opened = try_open_beneath(folder.get(), path_of(file), flags, 0666);
+  if (opened.error_number != EMFILE && opened.error_number != ENFILE) return opened;
+  // We can do with fewer.
+  open.clear();
+  recent.clear();
+  return try_open_beneath(folder.get(), path_of(file), flags, 0666);
+}
+
+Result<Fd> FileSet::Impl::open_file(std::size_t file, bool create) {
+  Opened opened = try_open(file, create);
+  if (opened.error_number == ENOENT && create && path_of(file).find('/') != std::string::npos) {
+    P2P_TRY(make_folders_beneath(folder.get(), path_of(file), false, root));
+    opened = try_open(file, create);
+  }
+  if (opened.fd) return std::move(opened.fd);
+  if (!stamps.empty() && is_missing_or_other(opened.error_number))
+    return changed(file, " is gone, or is no file any more");
+  return open_error(shown_path(file), opened.error_number);
+}
+
+Result<std::shared_ptr<Fd>> FileSet::Impl::descriptor(std::size_t file, bool create) {
   std::lock_guard lock(mutex);
   if (const auto found = open.find(file); found != open.end()) {
     recent.splice(recent.begin(), recent, found->second);
     return recent.front().second;
   }
-  P2P_ASSIGN(Fd fd, open_file(file));
+  P2P_ASSIGN(Fd fd, open_file(file, create));
   recent.emplace_front(file, std::make_shared<Fd>(std::move(fd)));
   open[file] = recent.begin();
   if (recent.size() > kMaxOpenFiles) {
@@ -118,10 +138,10 @@ Status FileSet::Impl::check_stamp(std::size_t file, int fd) const {
   if (stamps.empty()) return {};
   struct stat status {};
   if (fstat(fd, &status) != 0) return system_error("look at", shown_path(file), errno);
+  // What we hold open and was replaced or removed is still good, but not to be served any more.
+  if (status.st_nlink == 0) return changed(file, " was replaced or removed");
   if (stamp_of(status) == stamps[file]) return {};
-  return Error{ErrorCode::kCorrupt,
-               absl::StrCat("source changed since it was seeded: ", shown_path(file).string(),
-                            "; it is not served any more. Stop this seeder and seed it again")};
+  return changed(file, " was written to");
 }
 
 FileSet::FileSet(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -129,18 +149,27 @@ FileSet::~FileSet() = default;
 
 Result<std::unique_ptr<FileSet>> FileSet::open(std::shared_ptr<const Manifest> manifest,
                                                const std::filesystem::path& root, Mode mode) {
+  const bool single = manifest->root == Manifest::Root::kFile;
+  std::error_code failure;
+  // A source may be reached through symlinks; what we write into is ours and none.
+  std::filesystem::path real = mode == Mode::kRead ? std::filesystem::canonical(root, failure)
+                                                   : std::filesystem::absolute(root, failure);
+  if (failure) return system_error("find", root, failure.value());
+  const std::filesystem::path folder = single ? real.parent_path() : real;
+  Fd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd) return system_error("open the folder", folder, errno);
+  return open_at(std::move(manifest), std::move(fd), real.filename().string(), root, mode);
+}
+
+std::unique_ptr<FileSet> FileSet::open_at(std::shared_ptr<const Manifest> manifest, Fd folder,
+                                          std::string name, std::filesystem::path shown,
+                                          Mode mode) {
   auto impl = std::make_unique<Impl>();
-  impl->root = root;
+  impl->root = std::move(shown);
   impl->mode = mode;
   impl->layout = manifest->layout();
-  const bool single = manifest->root == Manifest::Root::kFile;
-  const std::filesystem::path absolute = std::filesystem::absolute(root);
-  const std::filesystem::path folder = single ? absolute.parent_path() : absolute;
-  impl->name = absolute.filename();
-  // What we write into is ours and no symlink; a source may be reached through one.
-  const int follow = mode == Mode::kWrite ? O_NOFOLLOW : 0;
-  impl->folder = Fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | follow));
-  if (!impl->folder) return system_error("open the folder", folder, errno);
+  impl->folder = std::move(folder);
+  impl->name = std::move(name);
   std::uint64_t start = 0;
   for (std::size_t i = 0; i < manifest->entries.size(); ++i) {
     const Entry& entry = manifest->entries[i];
@@ -156,7 +185,7 @@ Status FileSet::read(ChunkIndex chunk, std::uint32_t offset, MutableBytes out) c
   P2P_CHECK(offset + out.size() <= impl_->layout.length_of(chunk));
   std::uint8_t* to = out.data();
   for (const Span& span : impl_->spans(impl_->layout.offset_of(chunk) + offset, out.size())) {
-    P2P_ASSIGN(const auto fd, impl_->descriptor(span.file));
+    P2P_ASSIGN(const auto fd, impl_->descriptor(span.file, false));
     P2P_TRY(impl_->check_stamp(span.file, fd->get()));
     P2P_TRY(read_all(fd->get(), to, span.bytes, static_cast<off_t>(span.offset),
                      impl_->shown_path(span.file)));
@@ -169,7 +198,7 @@ Status FileSet::write(ChunkIndex chunk, ByteView bytes) {
   P2P_CHECK(impl_->mode == Mode::kWrite && bytes.size() == impl_->layout.length_of(chunk));
   const std::uint8_t* from = bytes.data();
   for (const Span& span : impl_->spans(impl_->layout.offset_of(chunk), bytes.size())) {
-    P2P_ASSIGN(const auto fd, impl_->descriptor(span.file));
+    P2P_ASSIGN(const auto fd, impl_->descriptor(span.file, true));
     P2P_TRY(write_all(fd->get(), from, span.bytes, static_cast<off_t>(span.offset),
                       impl_->shown_path(span.file)));
     from += span.bytes;
@@ -187,38 +216,59 @@ Result<std::vector<FileStamp>> FileSet::take_stamps() const {
   stamps.reserve(impl_->files.size());
   for (std::size_t i = 0; i < impl_->files.size(); ++i) {
     struct stat status {};
+    int error_number = 0;
     if (fstatat(impl_->folder.get(), impl_->path_of(i).c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0)
-      return system_error("look at", impl_->shown_path(i), errno);
+      error_number = errno;
+    if (error_number == ENAMETOOLONG) {  // for one call
+      const Opened opened = try_open_beneath(impl_->folder.get(), impl_->path_of(i), O_RDONLY, 0);
+      error_number = opened.error_number;
+      status = opened.status;
+    }
+    if (error_number != 0) return system_error("look at", impl_->shown_path(i), error_number);
+    if (!S_ISREG(status.st_mode))
+      return Error{ErrorCode::kCorrupt, impl_->shown_path(i).string() + " is no file any more"};
     stamps.push_back(stamp_of(status));
   }
   return stamps;
 }
 
-Result<Bitfield> FileSet::chunks_with_data() const {
-  const Layout& layout = impl_->layout;
-  Bitfield chunks(layout.chunk_count());
-  for (std::size_t i = 0; i < impl_->files.size(); ++i) {
-    const Impl::File& file = impl_->files[i];
-    if (file.size == 0) continue;
-    // Not there yet, or not readable: no data.
-    auto opened = open_beneath(impl_->folder.get(), impl_->path_of(i), O_RDONLY, 0, impl_->root);
-    if (!opened) continue;
-    for (off_t at = 0; static_cast<std::uint64_t>(at) < file.size;) {
-      off_t data = lseek(opened->get(), at, SEEK_DATA);
-      if (data < 0 && errno == ENXIO) break;
-      if (data < 0) data = at;  // the file system knows no holes: all of it may be data
-      off_t hole = lseek(opened->get(), data, SEEK_HOLE);
-      if (hole <= data) hole = static_cast<off_t>(file.size);
-      const std::uint64_t end =
-          std::min<std::uint64_t>(static_cast<std::uint64_t>(hole), file.size);
-      if (static_cast<std::uint64_t>(data) >= end) break;
-      for (std::uint64_t c = (file.start + static_cast<std::uint64_t>(data)) / layout.chunk_bytes;
-           c <= (file.start + end - 1) / layout.chunk_bytes; ++c)
-        chunks.set(static_cast<ChunkIndex>(c));
-      at = static_cast<off_t>(end);
-    }
+Status FileSet::Impl::look_at_file(std::size_t index, OnDisk& found) const {
+  const File& file = files[index];
+  const std::uint32_t chunk_bytes = layout.chunk_bytes;
+  const auto each_chunk = [&](std::uint64_t from, std::uint64_t to, auto&& change) {
+    if (from >= to) return;
+    for (auto c = (file.start + from) / chunk_bytes; c <= (file.start + to - 1) / chunk_bytes; ++c)
+      change(static_cast<ChunkIndex>(c));
+  };
+  Opened opened = try_open_beneath(folder.get(), path_of(index), O_RDONLY, 0);
+  // What is no file is found when it is written to.
+  if (!opened.fd && !is_missing_or_other(opened.error_number))
+    return open_error(shown_path(index), opened.error_number);
+  const auto size = std::min(
+      file.size, opened.fd ? static_cast<std::uint64_t>(opened.status.st_size) : std::uint64_t{0});
+  each_chunk(size, file.size, [&](ChunkIndex c) { found.whole.reset(c); });
+  for (std::uint64_t at = 0; at < size;) {
+    off_t data = lseek(opened.fd.get(), static_cast<off_t>(at), SEEK_DATA);
+    if (data < 0 && errno == ENXIO) break;
+    if (data < 0) data = static_cast<off_t>(at);  // the file system knows no holes
+    const off_t hole = lseek(opened.fd.get(), data, SEEK_HOLE);
+    const std::uint64_t end = hole > data ? std::min(size, static_cast<std::uint64_t>(hole)) : size;
+    each_chunk(static_cast<std::uint64_t>(data), end, [&](ChunkIndex c) { found.any.set(c); });
+    at = end;
   }
-  return chunks;
+  return {};
+}
+
+Result<FileSet::OnDisk> FileSet::look_at_disk() const {
+  const ChunkIndex count = impl_->layout.chunk_count();
+  OnDisk found{Bitfield(count), Bitfield(count, true)};
+  for (std::size_t i = 0; i < impl_->files.size(); ++i)
+    if (impl_->files[i].size > 0) P2P_TRY(impl_->look_at_file(i, found));
+  return found;
+}
+
+std::filesystem::path FileSet::path_of(ChunkIndex chunk) const {
+  return impl_->shown_path(impl_->spans(impl_->layout.offset_of(chunk), 1).front().file);
 }
 
 }  // namespace p2p

@@ -7,12 +7,14 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/result.h"
 #include "content/chunk_reader.h"
 #include "content/manifest.h"
+#include "content/rooted.h"
 
 namespace p2p {
 
@@ -29,24 +31,35 @@ struct FileStamp {
 class FileSet : public ChunkReader {
  public:
   enum class Mode { kRead, kWrite };
-  // `root`: the folder of a folder content, or the file itself. The manifest is shared, not copied.
-  // kWrite makes files and folders as they are first written.
+  // `root`: the folder of a folder content, or the file itself; it may be reached through symlinks.
+  // The manifest is shared, not copied. kWrite makes files and folders as they are first written.
   static Result<std::unique_ptr<FileSet>> open(std::shared_ptr<const Manifest> manifest,
                                                const std::filesystem::path& root, Mode mode);
+  // The same beneath a descriptor, with no symlink anywhere. `folder` is the root folder, or the
+  // one that holds the single file `name`; `shown` is the root's name in errors.
+  static std::unique_ptr<FileSet> open_at(std::shared_ptr<const Manifest> manifest, Fd folder,
+                                          std::string name, std::filesystem::path shown, Mode mode);
   ~FileSet() override;
 
   Status read(ChunkIndex chunk, std::uint32_t offset, MutableBytes out) const override;
-  // Writes a whole chunk at its place. Errors: kDiskFull, kIo, with the path.
+  // Writes a whole chunk at its place. Errors: kDiskFull, kIo, with the path. Thread-safe.
   Status write(ChunkIndex chunk, ByteView bytes);
 
-  // From now on read() answers kCorrupt for a file whose stamp differs ("source changed: PATH
-  // ..."). One stamp for each file entry, in order.
+  // From now on read() answers kCorrupt for a file whose stamp differs, or that is gone ("source
+  // changed: PATH ..."). One stamp for each file entry, in order. Not while others read.
   void expect_stamps(std::vector<FileStamp> stamps);
+  // kCorrupt for what is no regular file.
   Result<std::vector<FileStamp>> take_stamps() const;
 
-  // The chunks that have any data on disk (holes found by SEEK_DATA): candidates for a check after
-  // a crash.
-  Result<Bitfield> chunks_with_data() const;
+  // What a crash has left. Chunks that have any data on disk (holes found by SEEK_DATA) are
+  // candidates for a check; those whose files all reach to their end may be as they were written.
+  struct OnDisk {
+    Bitfield any, whole;
+  };
+  Result<OnDisk> look_at_disk() const;
+
+  // The file that the chunk begins in, for messages.
+  std::filesystem::path path_of(ChunkIndex chunk) const;
 
  private:
   struct Impl;

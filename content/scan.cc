@@ -1,11 +1,14 @@
 #include "content/scan.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <memory>
+#include <string>
 
 #include "absl/strings/str_cat.h"
 #include "content/hash_chunks.h"
@@ -28,7 +31,18 @@ Error bad_name(const fs::path& path, const Error& why) {
   return Error{why.code, absl::StrCat("cannot seed ", path.string(), ": ", why.message)};
 }
 
-Result<Entry> make_entry(const fs::path& shown, std::string path, const struct stat& status) {
+Result<std::string> read_link(int folder, const std::string& name, const fs::path& shown) {
+  std::string target(kMaxSymlinkBytes + 1, '\0');
+  const ssize_t bytes = readlinkat(folder, name.c_str(), target.data(), target.size());
+  if (bytes < 0) return system_error("read the link", shown, errno);
+  target.resize(static_cast<std::size_t>(bytes));
+  if (Status sound = check_symlink_target(target); !sound) return bad_name(shown, sound.error());
+  return target;
+}
+
+// The entry of what is no folder. `name` is its name in `folder`, `path` within the content.
+Result<Entry> make_entry(int folder, const std::string& name, std::string path,
+                         const struct stat& status, const fs::path& shown) {
   Entry entry;
   entry.path = std::move(path);
   if (S_ISREG(status.st_mode)) {
@@ -36,49 +50,62 @@ Result<Entry> make_entry(const fs::path& shown, std::string path, const struct s
     entry.size_bytes = static_cast<std::uint64_t>(status.st_size);
   } else if (S_ISLNK(status.st_mode)) {
     entry.kind = Entry::Kind::kSymlink;
-    std::error_code failure;
-    entry.target = fs::read_symlink(shown, failure).string();
-    if (failure) return system_error("read the link", shown, failure.value());
-    if (Status sound = check_symlink_target(entry.target); !sound)
-      return bad_name(shown, sound.error());
+    P2P_ASSIGN(entry.target, read_link(folder, name, shown));
   } else {
     return special_file(shown);
   }
   return entry;
 }
 
+// The names in a folder but "." and "..". Read at once, so that a deep walk holds few buffers.
+Result<std::vector<std::string>> names_in(const Fd& folder, const fs::path& shown) {
+  P2P_ASSIGN(Fd copy, duplicate(folder, shown));
+  const std::unique_ptr<DIR, int (*)(DIR*)> listing(fdopendir(copy.get()), closedir);
+  if (!listing) return system_error("list the folder", shown, errno);
+  copy.release();
+  std::vector<std::string> names;
+  for (;;) {
+    errno = 0;
+    const dirent* entry = readdir(listing.get());
+    if (!entry) break;
+    std::string name = entry->d_name;
+    if (name != "." && name != "..") names.push_back(std::move(name));
+    if (names.size() > kMaxEntries) break;  // the walk refuses them
+  }
+  if (errno != 0) return system_error("list the folder", shown, errno);
+  return names;
+}
+
 // Everything below `folder`, not sorted. `prefix` is the folder's path within the content, with a
-// '/' at its end.
-Status walk(const fs::path& folder, const std::string& prefix, std::vector<Entry>& entries) {
-  std::error_code failure;
-  bool empty = true;
-  fs::directory_iterator listing(folder, failure);
-  if (failure) return system_error("list the folder", folder, failure.value());
-  for (; listing != fs::directory_iterator(); listing.increment(failure)) {
-    empty = false;
-    const fs::path shown = listing->path();
-    std::string path = prefix + shown.filename().string();
+// '/' at its end. By descriptors: paths may be longer than one call takes, and a folder that is
+// swapped for a symlink meanwhile leads nowhere. check_path bounds the depth.
+Status walk(const Fd& folder, const std::string& prefix, const fs::path& shown_folder,
+            std::vector<Entry>& entries) {
+  P2P_ASSIGN(const std::vector<std::string> names, names_in(folder, shown_folder));
+  for (const std::string& name : names) {
+    const fs::path shown = shown_folder / name;
+    std::string path = prefix + name;
     if (Status sound = check_path(path); !sound) return bad_name(shown, sound.error());
     struct stat status {};
-    if (lstat(shown.c_str(), &status) != 0) return system_error("look at", shown, errno);
+    if (fstatat(folder.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0)
+      return system_error("look at", shown, errno);
     if (S_ISDIR(status.st_mode)) {
-      P2P_TRY(walk(shown, path + "/", entries));
+      const Fd child(
+          openat(folder.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+      if (!child) return system_error("list the folder", shown, errno);
+      P2P_TRY(walk(child, path + "/", shown, entries));
     } else {
-      P2P_ASSIGN(Entry entry, make_entry(shown, std::move(path), status));
+      P2P_ASSIGN(Entry entry, make_entry(folder.get(), name, std::move(path), status, shown));
       entries.push_back(std::move(entry));
     }
     if (entries.size() > kMaxEntries)
       return Error{ErrorCode::kLimit,
-                   absl::StrCat(folder.string(), " is in a tree of more than ", kMaxEntries,
+                   absl::StrCat(shown_folder.string(), " is in a tree of more than ", kMaxEntries,
                                 " entries; seed it in parts, or as an archive")};
   }
-  if (failure) return system_error("list the folder", folder, failure.value());
-  if (empty && !prefix.empty()) {
-    Entry entry;
-    entry.kind = Entry::Kind::kEmptyFolder;
-    entry.path = prefix.substr(0, prefix.size() - 1);
-    entries.push_back(std::move(entry));
-  }
+  if (names.empty() && !prefix.empty())
+    entries.push_back(
+        {Entry::Kind::kEmptyFolder, prefix.substr(0, prefix.size() - 1), 0, std::string()});
   return {};
 }
 
@@ -91,11 +118,13 @@ Result<Manifest> list(const fs::path& path) {
   if (lstat(path.c_str(), &status) != 0) return system_error("look at", path, errno);
   if (S_ISDIR(status.st_mode)) {
     manifest.root = Manifest::Root::kFolder;
-    P2P_TRY(walk(path, "", manifest.entries));
+    const Fd folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!folder) return system_error("list the folder", path, errno);
+    P2P_TRY(walk(folder, "", path, manifest.entries));
     std::sort(manifest.entries.begin(), manifest.entries.end(),
               [](const Entry& a, const Entry& b) { return a.path < b.path; });
   } else {
-    P2P_ASSIGN(Entry entry, make_entry(path, "", status));
+    P2P_ASSIGN(Entry entry, make_entry(AT_FDCWD, path.string(), "", status, path));
     manifest.entries.push_back(std::move(entry));
   }
   return manifest;
@@ -108,10 +137,51 @@ Result<fs::path> resolved(const fs::path& path) {
   return real;
 }
 
-std::uint64_t total_bytes(const Manifest& manifest) {
+Error changed_while_hashed(const fs::path& path) {
+  return Error{ErrorCode::kCorrupt,
+               absl::StrCat(path.string(),
+                            " changed while it was hashed; try again when nobody writes to it")};
+}
+
+// All that can be refused before anything is hashed. Room for the hashes is made.
+Status prepare(Manifest& manifest, const fs::path& given, const ScanOptions& options) {
   std::uint64_t total = 0;
-  for (const Entry& entry : manifest.entries) total += entry.size_bytes;
-  return total;
+  for (const Entry& entry : manifest.entries) {
+    // Sparse files may claim so much that the sum would overflow.
+    if (entry.size_bytes > kMaxContentBytes - total)
+      return Error{ErrorCode::kLimit,
+                   absl::StrCat(given.string(), " has more than ", kMaxContentBytes, " bytes")};
+    total += entry.size_bytes;
+  }
+  manifest.chunk_bytes = options.chunk_bytes.value_or(pick_chunk_bytes(total));
+  if (!is_valid_chunk_size(manifest.chunk_bytes))
+    return Error{ErrorCode::kUsage, absl::StrCat("a chunk size of ", manifest.chunk_bytes,
+                                                 " bytes: it is a power of two from ",
+                                                 kMinChunkBytes, " to ", kMaxChunkBytes)};
+  const ChunkIndex chunks = Layout{total, manifest.chunk_bytes}.chunk_count();
+  if (chunks > kMaxChunks)
+    return Error{ErrorCode::kLimit,
+                 absl::StrCat(given.string(), " would have more than ", kMaxChunks,
+                              " chunks; choose a larger --chunk-size")};
+  manifest.chunk_hashes.resize(chunks);
+  if (encoded_manifest_bytes(manifest) > kMaxManifestBytes)
+    return Error{ErrorCode::kLimit,
+                 absl::StrCat("the manifest of ", given.string(), " is over the limit of ",
+                              kMaxManifestBytes, " bytes; seed it in parts, or as an archive")};
+  return validate_manifest(manifest);
+}
+
+// The first file whose stamp is not as the walk or the first look saw it.
+Status compare_stamps(const Manifest& manifest, const std::vector<FileStamp>& before,
+                      const std::vector<FileStamp>& after, const fs::path& root) {
+  std::size_t file = 0;
+  for (const Entry& entry : manifest.entries) {
+    if (!entry.is_file()) continue;
+    if (before[file] != after[file] || before[file].size_bytes != entry.size_bytes)
+      return changed_while_hashed(entry.path.empty() ? root : root / entry.path);
+    ++file;
+  }
+  return {};
 }
 
 }  // namespace
@@ -119,74 +189,51 @@ std::uint64_t total_bytes(const Manifest& manifest) {
 Result<Scan> scan_path(const fs::path& given, const ScanOptions& options) {
   P2P_ASSIGN(const fs::path path, resolved(given));
   P2P_ASSIGN(Manifest listed, list(path));
-  const std::uint64_t total = total_bytes(listed);
-  if (total > kMaxContentBytes)
-    return Error{ErrorCode::kLimit,
-                 absl::StrCat(given.string(), " has more than ", kMaxContentBytes, " bytes")};
-  listed.chunk_bytes = options.chunk_bytes.value_or(pick_chunk_bytes(total));
-  const Layout layout{total, listed.chunk_bytes};
-  if (layout.total_bytes / layout.chunk_bytes >= kMaxChunks)
-    return Error{ErrorCode::kLimit,
-                 absl::StrCat(given.string(), " would have more than ", kMaxChunks,
-                              " chunks; choose a larger --chunk-size")};
-  listed.chunk_hashes.resize(layout.chunk_count());
+  P2P_TRY(prepare(listed, given, options));
   auto manifest = std::make_shared<Manifest>(std::move(listed));
   P2P_ASSIGN(auto files, FileSet::open(manifest, path, FileSet::Mode::kRead));
-  P2P_ASSIGN(auto stamps, files->take_stamps());
-  std::size_t file = 0;
-  for (const Entry& entry : manifest->entries)
-    if (entry.is_file() && stamps[file++].size_bytes != entry.size_bytes)
-      return Error{ErrorCode::kCorrupt,
-                   absl::StrCat((path / entry.path).string(), " changes while it is being read")};
+  P2P_ASSIGN(const auto stamps, files->take_stamps());
+  P2P_TRY(compare_stamps(*manifest, stamps, stamps, path));
   // From here on a file that changes is noticed by the reads themselves, and after the last by a
   // second look.
   files->expect_stamps(stamps);
-  Status failed;
-  P2P_TRY(hash_chunks(layout, *files, Bitfield(layout.chunk_count(), true), options.job,
-                      [&](ChunkIndex chunk, Result<Digest> digest) {
-                        if (digest)
-                          manifest->chunk_hashes[chunk] = *digest;
-                        else if (failed)
-                          failed = std::move(digest).error();
-                      }));
-  P2P_TRY(failed);
+  const Layout layout = manifest->layout();
+  P2P_TRY(hash_readable_chunks(
+      layout, *files, Bitfield(layout.chunk_count(), true), options.job,
+      [&](ChunkIndex chunk, const Digest& digest) { manifest->chunk_hashes[chunk] = digest; }));
   P2P_ASSIGN(const auto stamps_after, files->take_stamps());
-  if (stamps_after != stamps)
-    return Error{ErrorCode::kCorrupt,
-                 absl::StrCat(given.string(),
-                              " changed while it was hashed; try again when nobody "
-                              "writes to it")};
-  P2P_TRY(validate_manifest(*manifest));
-  if (encode_manifest(*manifest).size() > kMaxManifestBytes)
-    return Error{ErrorCode::kLimit,
-                 absl::StrCat("the manifest of ", given.string(), " is over the limit of ",
-                              kMaxManifestBytes, " bytes; seed it in parts, or as an archive")};
+  P2P_TRY(compare_stamps(*manifest, stamps, stamps_after, path));
   return Scan{std::move(manifest), std::move(files)};
 }
 
 Result<std::unique_ptr<FileSet>> open_checked_source(std::shared_ptr<const Manifest> manifest,
                                                      const fs::path& given, const HashJob& job) {
   P2P_ASSIGN(const fs::path path, resolved(given));
-  const bool folder = fs::is_directory(path);
-  if (folder != (manifest->root == Manifest::Root::kFolder))
+  const auto other = [&](const std::string& how) {
     return Error{ErrorCode::kCorrupt,
-                 absl::StrCat(given.string(),
-                              " is not what the link names: one is a file, the "
-                              "other a folder")};
+                 absl::StrCat(given.string(), " is not what the link names: ", how)};
+  };
+  std::error_code failure;
+  if (fs::is_directory(path, failure) != (manifest->root == Manifest::Root::kFolder))
+    return other("one is a file, the other a folder");
   P2P_ASSIGN(auto files, FileSet::open(manifest, path, FileSet::Mode::kRead));
   auto stamps = files->take_stamps();
-  if (!stamps)
-    return Error{
-        ErrorCode::kCorrupt,
-        absl::StrCat(given.string(), " is not what the link names: ", stamps.error().message)};
+  if (!stamps) return other(stamps.error().message);
+  std::size_t file = 0;
+  for (const Entry& entry : manifest->entries) {
+    if (!entry.is_file()) continue;
+    if (const std::uint64_t bytes = (*stamps)[file++].size_bytes; bytes != entry.size_bytes)
+      return other(absl::StrCat((entry.path.empty() ? path : path / entry.path).string(), " has ",
+                                bytes, " bytes instead of ", entry.size_bytes));
+  }
   files->expect_stamps(std::move(*stamps));
   const ChunkIndex count = manifest->layout().chunk_count();
-  P2P_ASSIGN(const Bitfield good, check_chunks(*manifest, *files, Bitfield(count, true), job));
-  if (!good.all())
-    return Error{
-        ErrorCode::kCorrupt,
-        absl::StrCat(given.string(), " is not what the link names: ", count - good.count(), " of ",
-                     count, " chunks differ, the first is chunk ", good.next_clear(0))};
+  P2P_ASSIGN(const Bitfield good,
+             check_readable_chunks(*manifest, *files, Bitfield(count, true), job));
+  if (const ChunkIndex first = good.next_clear(0); first < count)
+    return other(absl::StrCat(count - good.count(), " of ", count,
+                              " chunks differ, the first is chunk ", first, ", which begins in ",
+                              files->path_of(first).string()));
   return files;
 }
 

@@ -1,6 +1,5 @@
 // Store: a download on disk, crash-safe. Chunks are written to their final place in a partial
-// folder beside the target (".NAME.p2p-partial", holding `data`, `journal` and `lock`); commit()
-// renames the data into place.
+// folder beside the target (content/partial_folder.h); commit() renames the data into place.
 //
 // Resume after a crash loses nothing: chunks in the journal are trusted, and every other chunk with
 // data on disk is hashed. So the journal may lag behind the data, and is never ahead of it.
@@ -51,7 +50,8 @@ class Store : public ChunkReader {
 
   // All chunks are verified: makes empty files and folders, modes and symlinks, syncs everything,
   // renames into place, syncs the parent, removes the partial folder. Blocking. Reads go on
-  // afterwards, from the target.
+  // afterwards, from the target, and answer kCorrupt where somebody changes that. May be called
+  // again after an error.
   Status commit();
 
   const std::filesystem::path& target() const;
