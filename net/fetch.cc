@@ -200,7 +200,8 @@ std::optional<Error> Fetch::hopeless(Time now) const {
                  absl::StrCat("refused: ", what_was_tried(),
                               ". Is the link whole, with everything after '#'? Or is a "
                               "--cluster-key needed, or wrong?")};
-  if (!lie_.empty() && now - hopeful_ >= kCorruptPatience)
+  const bool patient = config_.patience == Duration::zero() || config_.patience > kCorruptPatience;
+  if (!lie_.empty() && now - hopeful_ >= (patient ? kCorruptPatience : config_.patience))
     return Error{ErrorCode::kCorrupt,
                  absl::StrCat("the content cannot be completed: ", lie_,
                               ", and no other peer has what is missing. What was verified is "
