@@ -39,6 +39,9 @@ CLI::Option* add_flag_option(CLI::App& command, const std::string& flags, T& val
   return option->envname(name);
 }
 
+// Thirty years are for ever, and fit a Duration.
+inline const CLI::Range kSeconds(0.0, 1e9);
+
 // Prints the error to stderr and returns its exit code.
 int fail(const Error& error);
 

@@ -1,5 +1,6 @@
 // p2p fetch: from a link to the content in its place.
 #include <cstdio>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
@@ -122,7 +123,12 @@ Result<int> fetch(const Options& options) {
     }
   };
   net::Fetch job(loop, std::move(config), std::move(handlers));
-  loop.on_termination([&](int) { job.interrupt(); });
+  loop.on_termination([&, asked = false](int) mutable {
+    // Asked twice: whatever still hangs (a disk, a name server) is not waited for. The store is
+    // sound after any death.
+    if (std::exchange(asked, true)) std::_Exit(kInterrupted);
+    job.interrupt();
+  });
   P2P_TRY(job.run());
   return kOk;
 }
@@ -141,10 +147,10 @@ void add_fetch(CLI::App& app, Run& run) {
                   "ADDR:PORT to listen on; any free port by default");
   add_flag_option(*command, "--linger", options->linger_seconds,
                   "Seconds to go on seeding afterwards")
-      ->check(CLI::NonNegativeNumber);
+      ->check(kSeconds);
   add_flag_option(*command, "--patience", options->patience_seconds,
                   "Seconds to wait while no peer has what is missing; 0: for ever")
-      ->check(CLI::NonNegativeNumber);
+      ->check(kSeconds);
   add_flag_option(*command, "--cluster-key", options->cluster_key, "Key file of `p2p keygen`");
   add_flag_option(*command, "--lanes", options->lanes, "Worker threads")
       ->check(CLI::Range(1u, 64u));

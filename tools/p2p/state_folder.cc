@@ -57,7 +57,8 @@ Result<SeedState> load_seed_state(const ContentId& content) {
     return Error{
         ErrorCode::kIo,
         absl::StrCat(path.string(), " is damaged; remove it to give this content a new link")};
-  const auto port = json.value("port", 0u);
+  const bool has_port = json.contains("port") && json["port"].is_number_unsigned();
+  const auto port = has_port ? json["port"].get<std::uint64_t>() : 0;
   return SeedState{*secret, port <= 65535 ? static_cast<std::uint16_t>(port) : std::uint16_t{0}};
 }
 
