@@ -11,12 +11,11 @@ import selectors
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 
 import network
-from scenario import Link, percentile
+from scenario import percentile
 
 TRACKER_PORT = 7000
 SEED_PORT = 7001
@@ -173,6 +172,8 @@ class Lab:
         return self
 
     def __exit__(self, *_):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # cleaning up is not to be interrupted
         for process in self.processes.values():
             process.kill()
         self.network.__exit__()

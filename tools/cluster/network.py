@@ -89,6 +89,10 @@ class Network:
         number = self.names.index(host) + 1
         return f"10.77.{number // 250}.{number % 250 + 1}"
 
+    def hardware_address(self, host):
+        number = self.names.index(host) + 1
+        return f"02:77:00:00:{number // 256:02x}:{number % 256:02x}"
+
     def port(self, host):
         return f"p{self.names.index(host)}"
 
@@ -113,15 +117,20 @@ class Network:
         plan = ["link add br0 type bridge stp_state 0 mcast_snooping 0", "link set br0 up"]
         for host in self.names:
             port = self.port(host)
-            plan += [f"link add {port} type veth peer name eth0 netns {self.namespace(host)}",
+            plan += [f"link add {port} type veth peer name eth0 address {self.hardware_address(host)} "
+                     f"netns {self.namespace(host)}",
                      f"link set {port} master br0 up"]
         run("ip", "-n", switch, "-batch", "-", text="\n".join(plan))
         run("tc", "-n", switch, "-batch", "-",
             text="\n".join(shape for host in self.names for shape in self._shape(self.port(host), self.links[host].down)))
         for host in self.names:
             namespace = self.namespace(host)
+            # All know each other: the kernel's one table for all namespaces would overflow with what they ask for.
+            known = [f"neigh add {self.address(other)} lladdr {self.hardware_address(other)} dev eth0 nud permanent"
+                     for other in self.names if other != host]
             run("ip", "-n", namespace, "-batch", "-",
-                text=f"address add {self.address(host)}/16 dev eth0\nlink set lo up\nlink set eth0 up")
+                text="\n".join([f"address add {self.address(host)}/16 dev eth0", "link set lo up", "link set eth0 up",
+                                *known]))
             run("tc", "-n", namespace, "-batch", "-", text="\n".join(self._shape("eth0", self.links[host].up)))
             if self.congestion:
                 self._set_congestion(namespace)
