@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
@@ -14,10 +13,6 @@
 
 namespace p2p::net {
 namespace {
-
-// The kernel keeps little that is not sent yet: a cancel then stops the send, and messages do not
-// wait behind chunks.
-constexpr int kNotSentLowWaterBytes = 256 * 1024;
 
 Error socket_error(std::string_view what, const Endpoint& remote, int status) {
   const ErrorCode code = status == UV_ECONNREFUSED || status == UV_EHOSTUNREACH ||
@@ -29,13 +24,6 @@ Error socket_error(std::string_view what, const Endpoint& remote, int status) {
 }
 
 }  // namespace
-
-struct Connection::Write {
-  uv_write_t request;
-  std::shared_ptr<Connection> connection;
-  Bytes bytes;
-  std::optional<ChunkIndex> ends_chunk;
-};
 
 Connection::Connection(Lane& lane, ConnectionId id, Endpoint remote, bool outbound,
                        HandshakeConfig handshake)
@@ -64,7 +52,7 @@ void Connection::adopt(int socket) {
 void Connection::turn_away(int socket) {
   if (!take(socket)) return;
   handshake_.reset();
-  write(handshake_refusal(HandshakeRefusal::kBusy), std::nullopt);
+  write(handshake_refusal(HandshakeRefusal::kBusy));
   finish();
   if (!closed_) start();
 }
@@ -88,13 +76,9 @@ void Connection::dial() {
 void Connection::start() {
   uv_tcp_nodelay(&socket_, 1);
   uv_tcp_keepalive(&socket_, 1, 60);
-  uv_os_fd_t fd;
-  if (uv_fileno(reinterpret_cast<uv_handle_t*>(&socket_), &fd) == 0)
-    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &kNotSentLowWaterBytes,
-               sizeof kNotSentLowWaterBytes);
+  set_not_sent_limit();
   if (handshake_)
-    if (Bytes first = handshake_->take_output(); !first.empty())
-      write(std::move(first), std::nullopt);
+    if (const Bytes first = handshake_->take_output(); !first.empty()) write(first);
   if (!closed_) read_on();
 }
 
@@ -182,9 +166,9 @@ std::size_t Connection::process(MutableBytes data) {
 
 std::size_t Connection::shake_hands(ByteView data) {
   const auto used = handshake_->on_bytes(data);
-  Bytes answer = handshake_->take_output();
+  const Bytes answer = handshake_->take_output();
   const bool answered = !answer.empty();
-  if (answered) write(std::move(answer), std::nullopt);
+  if (answered) write(answer);
   if (closed_) return 0;
   if (!used) {
     // A refusal of ours: a plain close could destroy it before it is read.
@@ -295,12 +279,8 @@ bool Connection::on_data_frame(ByteView body) {
 void Connection::send(const WireMessage& message) {
   if (closed_ || finishing_ || !session_) return;
   note_outgoing(message);
-  const Bytes body = encode_wire(message);
-  P2P_CHECK(body.size() <= kMaxMessageBytes);
-  Bytes frame(body.size() + kFrameOverheadBytes);
-  std::copy(body.begin(), body.end(), frame.begin() + kFrameHeaderBytes);
-  session_->sealer.seal(FrameKind::kMessage, frame);
-  write(std::move(frame), std::nullopt);
+  outbox_.push_message(encode_wire(message));
+  if (within_budget()) pump();
 }
 
 void Connection::send_manifest_part(std::uint32_t offset) {
@@ -318,92 +298,83 @@ void Connection::send_manifest_part(std::uint32_t offset) {
 
 void Connection::send_chunk(ChunkIndex chunk) {
   if (closed_ || finishing_) return;
-  outgoing_.push_back({chunk});
+  outbox_.push_chunk(chunk);
   pump();
 }
 
 void Connection::stop_sending(ChunkIndex chunk) {
-  const auto found = std::find_if(outgoing_.begin(), outgoing_.end(),
-                                  [&](const Outgoing& sending) { return sending.chunk == chunk; });
-  if (found == outgoing_.end()) return;
-  outgoing_.erase(found);
-  tell(SendStopped{chunk});
+  if (outbox_.drop_chunk(chunk)) tell(SendStopped{chunk});
+}
+
+void Connection::write(ByteView plain) {
+  outbox_.push_plain(plain);
+  if (within_budget()) pump();
+}
+
+bool Connection::within_budget() {
+  if (outbox_.message_bytes() + (writing_ ? out_used_ : 0) <= budget_->send_queue_bytes)
+    return true;
+  close(Error{ErrorCode::kLimit,
+              absl::StrCat(remote_.to_string(), " does not read what it is sent")});
+  return false;
 }
 
 void Connection::pump() {
-  while (!closed_ && !finishing_ && !outgoing_.empty() && queued_bytes_ < kSendHighWaterBytes)
-    if (!send_next_frame()) return;
+  if (writing_) return;
+  while (!closed_ && !writing_ && !outbox_.empty()) write_next();
+  if (closed_ || writing_) return;
+  pace_.on_idle();
+  out_ = {};  // an idle connection holds no memory
+  if (finishing_) finish();
 }
 
-bool Connection::send_next_frame() {
-  Outgoing& sending = outgoing_.front();
-  const std::uint32_t length = io_->layout.length_of(sending.chunk);
-  const auto payload_bytes = static_cast<std::uint32_t>(
-      std::min<std::size_t>(length - sending.offset, kMaxDataPayloadBytes));
-  Bytes frame(kFrameOverheadBytes + kDataHeaderBytes + payload_bytes);
-  std::uint8_t* body = frame.data() + kFrameHeaderBytes;
-  put_u32(body, sending.chunk);
-  put_u32(body + 4, sending.offset);
-  const Status read = io_->reader->read(sending.chunk, sending.offset,
-                                        MutableBytes(body + kDataHeaderBytes, payload_bytes));
-  if (!read) {
-    const ChunkIndex unreadable = sending.chunk;
-    outgoing_.pop_front();
-    tell(ChunkUnreadable{unreadable, read.error()});
-    return true;
-  }
-  session_->sealer.seal(FrameKind::kData, frame);
-  sending.offset += payload_bytes;
-  std::optional<ChunkIndex> ends;
-  if (sending.offset == length) {
-    ends = sending.chunk;
-    outgoing_.pop_front();
-  }
-  write(std::move(frame), ends);
-  return !closed_;
-}
-
-void Connection::write(Bytes bytes, std::optional<ChunkIndex> ends_chunk) {
-  queued_bytes_ += bytes.size();
-  if (queued_bytes_ > budget_->send_queue_bytes)
-    return close(Error{ErrorCode::kLimit,
-                       absl::StrCat(remote_.to_string(), " does not read what it is sent")});
-  auto* request = new Write{{}, shared_from_this(), std::move(bytes), ends_chunk};
-  request->request.data = request;
-  const uv_buf_t buffer = uv_buf_init(reinterpret_cast<char*>(request->bytes.data()),
-                                      static_cast<unsigned>(request->bytes.size()));
-  const int status = uv_write(&request->request, reinterpret_cast<uv_stream_t*>(&socket_), &buffer,
-                              1, [](uv_write_t* done, int result) {
-                                auto* finished = static_cast<Write*>(done->data);
-                                const auto connection = finished->connection;
-                                connection->on_written(finished, result);
+void Connection::write_next() {
+  Outbox::Filled filled = outbox_.fill(out_, out_used_, session_ ? &session_->sealer : nullptr,
+                                       io_.get(), pace_.ahead_bytes());
+  out_ends_ = filled.ends;
+  if (filled.unreadable) tell(std::move(*filled.unreadable));
+  if (out_used_ == 0) return;
+  pace_.on_write(Loop::now());
+  write_.data = this;
+  writing_ = true;
+  const uv_buf_t buffer =
+      uv_buf_init(reinterpret_cast<char*>(out_.data()), static_cast<unsigned>(out_used_));
+  const int status = uv_write(&write_, reinterpret_cast<uv_stream_t*>(&socket_), &buffer, 1,
+                              [](uv_write_t* done, int result) {
+                                static_cast<Connection*>(done->data)->on_written(result);
                               });
-  if (status != 0) {
-    delete request;
-    close(socket_error("cannot send to", remote_, status));
-  }
+  if (status == 0) return;
+  writing_ = false;
+  close(socket_error("cannot send to", remote_, status));
 }
 
-void Connection::on_written(Write* done, int status) {
-  const std::unique_ptr<Write> owned(done);
-  queued_bytes_ -= owned->bytes.size();
+void Connection::on_written(int status) {
+  writing_ = false;
   if (closed_) return;
   if (status != 0) return close(socket_error("cannot send to", remote_, status));
-  if (owned->ends_chunk) tell(ChunkSent{*owned->ends_chunk});
-  if (!finishing_) return pump();
-  if (queued_bytes_ == 0) finish();
+  if (pace_.on_written(out_used_, Loop::now())) set_not_sent_limit();
+  if (out_ends_) tell(ChunkSent{*out_ends_});
+  pump();
+}
+
+// What the kernel has taken and not sent can neither be cancelled nor overtaken by a message.
+void Connection::set_not_sent_limit() {
+  uv_os_fd_t fd;
+  if (uv_fileno(reinterpret_cast<uv_handle_t*>(&socket_), &fd) != 0) return;
+  const int bytes = static_cast<int>(pace_.ahead_bytes());
+  setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof bytes);
 }
 
 void Connection::finish() {
   if (closed_) return;
   if (!finishing_) {
     finishing_ = true;
-    outgoing_.clear();
+    outbox_.drop_chunks();
     unread_ = {};
     if (paused_) read_on();  // to read, and throw away, what keeps the other side from closing
     lane_.close_soon(weak_from_this());
   }
-  if (queued_bytes_ > 0 || shut_) return;
+  if (writing_ || !outbox_.empty() || shut_) return;
   shut_ = true;
   shutdown_.data = this;
   // The close comes with the other side's, or at the timeout: closing at once could destroy what it

@@ -4,7 +4,6 @@
 
 #include <uv.h>
 
-#include <deque>
 #include <memory>
 #include <optional>
 
@@ -12,6 +11,8 @@
 #include "net/chunk_inbox.h"
 #include "net/connection_limits.h"
 #include "net/events.h"
+#include "net/outbox.h"
+#include "net/send_pace.h"
 
 namespace p2p::net {
 
@@ -47,8 +48,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool closed() const { return closed_; }
 
  private:
-  struct Write;
-
   bool take(int socket);
   void start();
   void read_on();
@@ -70,10 +69,13 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void tell(decltype(Event::what) what, std::size_t body_bytes = 0);
   void tell_progress();
 
-  void write(Bytes bytes, std::optional<ChunkIndex> ends_chunk);
-  void on_written(Write* done, int status);
+  // Of the handshake; messages and chunks go through the outbox.
+  void write(ByteView plain);
+  bool within_budget();
   void pump();
-  bool send_next_frame();
+  void write_next();
+  void on_written(int status);
+  void set_not_sent_limit();
 
   Lane& lane_;
   const ConnectionId id_;
@@ -81,6 +83,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   const bool outbound_;
   uv_tcp_t socket_;
   uv_connect_t connect_;
+  uv_write_t write_;
   uv_shutdown_t shutdown_;
 
   std::optional<Handshake> handshake_;
@@ -96,12 +99,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
   ChunkInbox inbox_;
   std::optional<ChunkData> progress_;  // not told yet
 
-  struct Outgoing {
-    ChunkIndex chunk;
-    std::uint32_t offset = 0;
-  };
-  std::deque<Outgoing> outgoing_;
-  std::size_t queued_bytes_ = 0;
+  Outbox outbox_;
+  SendPace pace_;
+  bool writing_ = false;  // one write at a time: what waits can still be overtaken
+  Bytes out_;             // what is being written: its first out_used_ bytes
+  std::size_t out_used_ = 0;
+  std::optional<ChunkIndex> out_ends_;  // the chunk that ends with it
   bool finishing_ = false;
   bool shut_ = false;
   bool closed_ = false;

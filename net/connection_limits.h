@@ -16,7 +16,7 @@ struct ConnectionBudget {
   std::size_t message_bytes;
   // Events that the control thread has not dealt with: reading pauses above, and goes on at half.
   std::size_t unconsumed_bytes;
-  // Handed to the socket and not taken by it: a side that does not read is dropped here.
+  // Messages that wait for the socket to take them: a side that does not read is dropped here.
   std::size_t send_queue_bytes;
 };
 // Before Join, and for those who only announce: a tracker has thousands of these.
@@ -27,8 +27,6 @@ inline constexpr ConnectionBudget kSwarmBudget{kMaxMessageBytes, 1024 * 1024, 2 
 // What an event weighs in the budget beside its message.
 inline constexpr std::size_t kEventBytes = 256;
 
-// Data frames wait while more than this is on its way to the socket.
-inline constexpr std::size_t kSendHighWaterBytes = 256 * 1024;
 // A read takes at most this much, so that it is still in the cache when it is opened and hashed.
 inline constexpr std::size_t kReadBytes = 256 * 1024;
 // What is left of the largest frame, and a read.
