@@ -91,6 +91,10 @@ class ScenarioFiles(unittest.TestCase):
         by_chance = scenario.Scenario({**SMALL, "peers": 1000, "arrive": "poisson:10"}).starts_s
         self.assertTrue(80 < by_chance[-1] < 120 and by_chance == sorted(by_chance))
 
+    def test_a_latency_that_the_lab_has_by_itself_adds_none(self):
+        self.assertEqual(scenario.Scenario({**SMALL, "latency": "0.1ms"}).latency_s, 0)
+        self.assertEqual(scenario.Scenario({**SMALL, "latency": "1ms"}).latency_s, 1e-3)
+
     def test_percentiles_are_values_that_occurred(self):
         values = [float(number) for number in range(1, 101)]
         self.assertEqual([scenario.percentile(values, share) for share in (0.5, 0.99, 0.999)], [50, 99, 100])

@@ -110,6 +110,8 @@ class Scenario:
         self.size = parse_size(values["size"])
         self.chunk = parse_size(values["chunk"]) if "chunk" in values else chunk_rule(self.size)
         self.latency_s = parse_time(values.get("latency", "0s"))
+        if self.latency_s < LEAST_LATENCY_S:
+            self.latency_s = 0.0
         self.linger_s = parse_time(values.get("linger", "0s"))
         self.chance = random.Random(int(values.get("seed", 1)))
         self.link = Link(parse_rate(values["up"]), parse_rate(values["down"]))
