@@ -64,6 +64,7 @@ start_seed() {
   mkfifo "$work/link"
   "$p2p" seed "$work/here/photos.tar" --listen 127.0.0.1:0 >"$work/link" 2>"$work/seed.log" &
   processes+=($!)
+  seeder=$!
   exec 3<"$work/link"
   if ! read -r -t "$LINK_TIMEOUT_S" link <&3; then
     cat "$work/seed.log" >&2
@@ -102,6 +103,11 @@ fetch_all() {
   done
 }
 
+# What the seeder wrote, nearly all of it to sockets, in copies of the file.
+copies_sent() {
+  awk -v bytes="$((mib * 1048576))" '$1 == "wchar:" {printf "%.1f", $2 / bytes}' "/proc/$seeder/io"
+}
+
 compare() {
   local number
   for ((number = 1; number <= FETCHERS; number++)); do
@@ -133,6 +139,7 @@ say '4. Are the copies the same?'
 compare
 note "all $FETCHERS are, byte for byte: $((FETCHERS * mib)) MiB delivered in $seconds s," \
   "$(mib_per_second "$((FETCHERS * mib))" "$seconds") MiB/s together."
+note "The seeder sent $(copies_sent) copies of it; what else they needed, they had from each other."
 note 'Every byte was encrypted on its way, checked against its hash, and synced to disk.'
 
 shown=${p2p/#"$PWD/"/}
