@@ -127,11 +127,12 @@ void SwarmSession::on_message(ConnectionId id, const Opened& from, const peer::M
 
 void SwarmSession::on_early(ConnectionId id, Neighbour& neighbour, const peer::Message& message) {
   const auto* chunks = std::get_if<peer::Chunks>(&message);
-  if (chunks && !neighbour.early)
-    neighbour.early = *chunks;
-  else
-    say_bye(id, {peer::ByeReason::kViolation,
-                 chunks ? "a second Chunks" : "a chunk message to a side that sent no Chunks"});
+  if (!chunks || neighbour.early)
+    return say_bye(id,
+                   {peer::ByeReason::kViolation,
+                    chunks ? "a second Chunks" : "a chunk message to a side that sent no Chunks"});
+  neighbour.early = *chunks;
+  manifest_fetch_.on_has_manifest(id, Loop::now());
 }
 
 void SwarmSession::on_join(ConnectionId id, Neighbour& neighbour, const peer::Join& join) {
@@ -266,8 +267,10 @@ std::string SwarmSession::who(ConnectionId id) const {
 void SwarmSession::drain() {
   if (draining_ || stopped_) return;
   draining_ = true;
-  while (drain_swarm() || drain_book() || drain_manifest()) {
-  }
+  do {
+    // Without the manifest as well: those around may be waiting for it themselves.
+    book_.set_hunger(swarm_ ? swarm_->hunger() : peer::Hunger::kStarved, Loop::now());
+  } while (drain_swarm() || drain_book() || drain_manifest());
   draining_ = false;
   const Time core = swarm_ ? swarm_->next_timeout() : manifest_fetch_.next_timeout();
   timer_.arm(stopped_ ? kNever : std::min(book_.next_timeout(), core));

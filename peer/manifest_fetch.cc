@@ -91,6 +91,16 @@ void ManifestFetch::on_part(ConnectionId connection, const ManifestPart& part, T
   actions_.push_back(ManifestDone{std::move(collected_)});
 }
 
+void ManifestFetch::on_has_manifest(ConnectionId connection, Time now) {
+  const auto found = std::find_if(waiting_.begin(), waiting_.end(), [&](const Neighbour& other) {
+    return other.connection == connection;
+  });
+  if (found == waiting_.end()) return;
+  found->not_before = now;
+  std::rotate(waiting_.begin(), found, found + 1);
+  ask_next(now);
+}
+
 void ManifestFetch::on_disconnected(ConnectionId connection, Time now) {
   std::erase_if(waiting_,
                 [&](const Neighbour& neighbour) { return neighbour.connection == connection; });

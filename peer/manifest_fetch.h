@@ -36,6 +36,9 @@ class ManifestFetch {
   // late part of a neighbour that was passed over is ignored. A neighbour that has no manifest yet
   // is asked again after kManifestPartTimeout.
   void on_part(ConnectionId connection, const ManifestPart& part, Time now);
+  // It has sent Chunks, so it has the manifest: it is asked next. (Where a whole group starts at
+  // once, most of those asked first have none yet.)
+  void on_has_manifest(ConnectionId connection, Time now);
   void on_disconnected(ConnectionId connection, Time now);
 
   Time next_timeout() const;

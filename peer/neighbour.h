@@ -65,7 +65,7 @@ struct Swarm::Neighbour {
 
   // What it asks of us.
   UploadClient uploads;
-  std::vector<ChunkIndex> untold;  // verified since our Chunks, to be told once it is ready
+  std::vector<ChunkIndex> untold;  // verified, and not told yet
   Time told_at;                    // when it last heard our load,
   std::uint32_t told_load = 0;     // and what it heard
 

@@ -80,7 +80,8 @@ void PeerBook::fail(const Endpoint& endpoint, Time now) {
     drop_candidate(static_cast<std::size_t>(candidate - candidates_.data()));
     return;
   }
-  candidate->not_before = now + backoff(candidate->failures);
+  candidate->not_before =
+      now + backoff(is_hungry() && candidate->lasting ? 1 : candidate->failures);
 }
 
 void PeerBook::on_dial_failed(const Endpoint& endpoint, bool for_good, Time now) {
@@ -99,13 +100,47 @@ bool PeerBook::is_usable(const Candidate& candidate) const {
          !(candidate.peer && is_banned(*candidate.peer));
 }
 
-// Those that failed least come first, by lot among equals.
+// Up to the degree; and beyond it now and then while we are hungry.
+bool PeerBook::may_dial(Time now) {
+  if (complete_ || dialling_ >= config_.max_dialing) return false;
+  if (neighbours_.size() + dialling_ < config_.degree) return true;
+  if (!is_hungry()) return false;
+  if (hunger_ != Hunger::kStarved && neighbours_.size() + dialling_ >= config_.max_neighbours)
+    return false;
+  if (now >= search_at_) return true;
+  wake_at_ = std::min(wake_at_, search_at_);
+  return false;
+}
+
+// Before a search dials: at the cap somebody goes, by lot, since nobody has anything for us.
+void PeerBook::make_room_to_search(Time now) {
+  if (neighbours_.size() + dialling_ < config_.max_neighbours || neighbours_.empty()) return;
+  const auto goes = static_cast<std::size_t>(random_.below(neighbours_.size()));
+  close(neighbours_[goes], ByeReason::kFull, "looks for somebody who has more");
+  leave(goes, now);
+}
+
+void PeerBook::set_hunger(Hunger hunger, Time now) {
+  const bool was_hungry = is_hungry();
+  hunger_ = hunger;
+  if (was_hungry || !is_hungry()) return;
+  for (Candidate& candidate : candidates_)
+    if (candidate.lasting) candidate.not_before = std::min(candidate.not_before, now + backoff(1));
+  search_at_ = std::max(search_at_, now + kSearchInterval);
+  wake_at_ = std::min(wake_at_, search_at_);
+}
+
+// Those that failed least come first, by lot among equals. In a search, those that the link names
+// come before: a seeder has what a whole group may lack.
 void PeerBook::dial(Time now) {
   wake_at_ = kNever;
   for (const Neighbour& neighbour : neighbours_)
     wake_at_ = std::min(wake_at_, neighbour.next_peers);
-  while (!complete_ && neighbours_.size() + dialling_ < config_.degree &&
-         dialling_ < config_.max_dialing) {
+  while (may_dial(now)) {
+    const bool searching = neighbours_.size() + dialling_ >= config_.degree;
+    const auto rank = [&](const Candidate& candidate) {
+      return searching && candidate.lasting ? 0 : 1 + candidate.failures;
+    };
     Candidate* best = nullptr;
     std::uint64_t ties = 0;
     Time next = kNever;
@@ -115,17 +150,22 @@ void PeerBook::dial(Time now) {
         next = std::min(next, candidate.not_before);
         continue;
       }
-      if (best != nullptr && candidate.failures > best->failures) continue;
-      if (best == nullptr || candidate.failures < best->failures) ties = 0;
+      if (best != nullptr && rank(candidate) > rank(*best)) continue;
+      if (best == nullptr || rank(candidate) < rank(*best)) ties = 0;
       if (random_.below(++ties) == 0) best = &candidate;
     }
     if (best == nullptr) {
       wake_at_ = std::min(wake_at_, next);
       return;
     }
+    const Endpoint endpoint = best->endpoint;
     best->dialling = true;
+    if (searching) {
+      search_at_ = now + kSearchInterval;
+      make_room_to_search(now);
+    }
     ++dialling_;
-    actions_.push_back(Dial{best->endpoint});
+    actions_.push_back(Dial{endpoint});
   }
 }
 
@@ -288,6 +328,7 @@ std::size_t PeerBook::wanted() const {
   const auto at_hand = static_cast<std::size_t>(
       std::count_if(candidates_.begin(), candidates_.end(),
                     [&](const Candidate& candidate) { return is_usable(candidate); }));
+  if (is_hungry()) return config_.degree;  // those at hand may be of our own group
   const std::size_t have = neighbours_.size() + dialling_ + at_hand;
   return have >= config_.degree ? 0 : config_.degree - have;
 }

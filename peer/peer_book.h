@@ -28,9 +28,11 @@ struct PeerBookConfig {
   PeerId self;
   // We dial until we have this many neighbours...
   std::size_t degree = 10;
-  // ...and are found by others up to this many. At the cap, a newcomer takes the place of a
-  // neighbour that has been there for kSettled, so that no island forms.
-  std::size_t max_neighbours = 50;
+  // ...and are found by others up to this many: not many more, for where some peers have several
+  // times the neighbours of others, their links are not all used (with 50, a simulated swarm lost a
+  // fifth of its speed). At the cap, a newcomer takes the place of a neighbour that has been there
+  // for kSettled, so that no island forms.
+  std::size_t max_neighbours = 20;
   std::size_t max_dialing = 8;
   std::size_t max_candidates = 2000;
 };
@@ -45,6 +47,7 @@ inline constexpr Duration kEvictedFor = std::chrono::minutes(1);
 inline constexpr Duration kPeersInterval =
     std::chrono::seconds(30);  // between two Peers messages to a neighbour
 inline constexpr std::size_t kMaxBanned = 10'000;
+inline constexpr Duration kSearchInterval = std::chrono::milliseconds(200);  // while hungry
 
 // Make a TCP connection, shake hands, say Join. Ends in on_joined or on_dial_failed.
 struct Dial {
@@ -86,6 +89,12 @@ class PeerBook {
 
   // A complete peer dials nobody: those who lack something come to it.
   void set_complete(Time now);
+
+  // While we are hungry, others are dialled beyond the degree, one each kSearchInterval, up to
+  // max_neighbours; while we are starved, one of the neighbours goes for each when we are at
+  // max_neighbours. A group of peers that all lack the same chunks would otherwise be content with
+  // each other, and never end.
+  void set_hunger(Hunger hunger, Time now);
 
   // How many more neighbours we could use, beyond the candidates at hand.
   std::size_t wanted() const;
@@ -138,6 +147,9 @@ class PeerBook {
   bool make_place(const Neighbour& newcomer, Time now);
   void send_peers(Neighbour& neighbour, Time now);
   void dial(Time now);
+  bool is_hungry() const { return hunger_ != Hunger::kFed; }
+  bool may_dial(Time now);
+  void make_room_to_search(Time now);
 
   PeerBookConfig config_;
   Random random_;
@@ -149,6 +161,8 @@ class PeerBook {
   std::deque<PeerId> banned_order_;
   std::deque<Evicted> evicted_;
   bool complete_ = false;
+  Hunger hunger_ = Hunger::kFed;
+  Time search_at_{};  // the next dial beyond the degree
   Time wake_at_ = kNever;
   std::deque<PeerBookAction> actions_;
 };

@@ -11,9 +11,12 @@
 namespace p2p::peer {
 namespace {
 
-// Chunks verified within this time share one Have; the first after a pause goes at once, so that a
-// chunk is passed on without delay where chunks are slow and cheaply where they are fast.
-constexpr Duration kTellInterval = std::chrono::milliseconds(2);
+// Chunks verified within this part of the time that a chunk takes to come in share one Have; the
+// first after a pause goes at once.
+constexpr double kTellPart = 0.5;
+constexpr Duration kMostTellInterval = std::chrono::milliseconds(10);
+// A neighbour that has what we tell of hears of it with what it lacks, or when there are so many.
+constexpr std::size_t kMostUntold = 8;
 
 Bitfield all_lacking(const Bitfield& have) {
   Bitfield lacking(have.size());
@@ -33,9 +36,11 @@ Swarm::Swarm(SwarmConfig config, Layout layout, Bitfield have, Random random, Ti
       random_(random.fork("swarm")),
       availability_(layout.chunk_count()),
       picker_(random.fork("picker")),
-      window_({config.min_window_chunks, config.window_time, config.max_window_bytes},
+      window_({config.first_window_chunks, config.min_window_chunks, config.window_time,
+               config.max_window_bytes},
               layout.chunk_bytes, now),
-      uploads_(config.upload_slots, config.stuck_after, have_, random.fork("uploads")),
+      uploads_({config.first_slots, have_.all() ? config.seeder_slots : config.upload_slots},
+               config.stuck_after, have_, random.fork("uploads")),
       completed_(have_.all()) {
   P2P_CHECK(have_.size() == layout_.chunk_count());
   const Bitfield lacking = all_lacking(have_);
@@ -77,6 +82,8 @@ void Swarm::on_disconnected(ConnectionId connection, Time now) {
 void Swarm::forget(Neighbour& neighbour, Time) {
   uploads_.remove(neighbour.uploads);
   if (neighbour.counted) {
+    held_sum_ -= neighbour.have.count();
+    --held_count_;
     const Bitfield& had = neighbour.have;
     for (ChunkIndex chunk = had.next_set(0); chunk < had.size(); chunk = had.next_set(chunk + 1))
       availability_.remove(chunk);
@@ -142,16 +149,9 @@ void Swarm::handle(Neighbour& neighbour, const Chunks& chunks, Time now) {
   neighbour.ready = true;
   neighbour.have = chunks.have;
   if (part_if_both_complete(neighbour, now)) return;
-  if (!neighbour.have.all()) {
-    neighbour.counted = true;
-    const Bitfield& theirs = neighbour.have;
-    for (ChunkIndex chunk = theirs.next_set(0); chunk < theirs.size();
-         chunk = theirs.next_set(chunk + 1))
-      availability_.add(chunk);
-  }
+  if (!neighbour.have.all()) count_neighbour(neighbour);
   // What happened since our own Chunks could not be told before.
-  tell(neighbour, neighbour.untold, now);
-  neighbour.untold = {};
+  tell_untold(neighbour, now);
   Lost lost;
   for (ChunkIndex chunk = lost_.next_set(0); chunk < lost_.size();
        chunk = lost_.next_set(chunk + 1)) {
@@ -180,7 +180,10 @@ void Swarm::handle(Neighbour& neighbour, const Lost& lost, Time now) {
 
 void Swarm::note_has(Neighbour& neighbour, ChunkIndex chunk) {
   if (!neighbour.have.set(chunk)) return;
-  if (neighbour.counted) availability_.add(chunk);
+  if (neighbour.counted) {
+    ++held_sum_;
+    availability_.add(chunk);
+  }
   uploads_.on_has(neighbour.uploads, chunk);
   neighbour.nothing_at = 0;
   neighbour.any_refused = false;
@@ -189,14 +192,29 @@ void Swarm::note_has(Neighbour& neighbour, ChunkIndex chunk) {
 void Swarm::note_lacks(Neighbour& neighbour, ChunkIndex chunk) {
   if (!neighbour.have.reset(chunk)) return;
   if (neighbour.counted) {
+    --held_sum_;
     availability_.remove(chunk);
     return;
   }
   // It came complete, and so was not counted; from now on it is. At most once a neighbour.
+  count_neighbour(neighbour);
+}
+
+void Swarm::count_neighbour(Neighbour& neighbour) {
   neighbour.counted = true;
+  held_sum_ += neighbour.have.count();
+  ++held_count_;
   const Bitfield& theirs = neighbour.have;
-  for (ChunkIndex left = theirs.next_set(0); left < theirs.size(); left = theirs.next_set(left + 1))
-    availability_.add(left);
+  for (ChunkIndex chunk = theirs.next_set(0); chunk < theirs.size();
+       chunk = theirs.next_set(chunk + 1))
+    availability_.add(chunk);
+}
+
+// How many chunks we have less than our incomplete neighbours in the mean.
+std::uint32_t Swarm::behind() const {
+  if (held_count_ == 0) return 0;
+  const std::uint64_t mean = held_sum_ / held_count_;
+  return mean > have_.count() ? static_cast<std::uint32_t>(mean - have_.count()) : 0;
 }
 
 // Returns whether the neighbour is gone.
@@ -255,18 +273,24 @@ void Swarm::tell(Neighbour& neighbour, const std::vector<ChunkIndex>& chunks, Ti
   }
 }
 
-// Everybody is told, those who have the chunk too: a giver must know what we lack, and who is
-// complete must know that we are.
+// Who lacks one of them hears at once. Everybody else hears soon: a giver must know what we lack,
+// and who is complete that we are; but it need not cost a message each.
 void Swarm::flush_haves(Time now) {
   for (const auto& neighbour : neighbours_) {
-    if (neighbour->ready) {
-      tell(*neighbour, untold_, now);
-    } else {
-      neighbour->untold.insert(neighbour->untold.end(), untold_.begin(), untold_.end());
-    }
+    auto& untold = neighbour->untold;
+    untold.insert(untold.end(), untold_.begin(), untold_.end());
+    if (!neighbour->ready) continue;
+    const bool lacks = std::any_of(untold_.begin(), untold_.end(),
+                                   [&](ChunkIndex chunk) { return !neighbour->have.test(chunk); });
+    if (lacks || completed_ || untold.size() >= kMostUntold) tell_untold(*neighbour, now);
   }
   untold_.clear();
-  tell_at_ = now + kTellInterval;
+  const double chunk_seconds = layout_.chunk_bytes / std::max(window_.bytes_per_second(), 1.0);
+  tell_at_ = now + std::min(from_seconds(chunk_seconds * kTellPart), kMostTellInterval);
+}
+
+void Swarm::tell_untold(Neighbour& neighbour, Time now) {
+  tell(neighbour, std::exchange(neighbour.untold, {}), now);
 }
 
 // What every input ends with.
@@ -293,6 +317,12 @@ std::optional<SwarmAction> Swarm::poll_action() {
 const Bitfield& Swarm::have() const { return have_; }
 
 bool Swarm::complete() const { return have_.all(); }
+
+bool Swarm::has_incomplete_neighbour() const {
+  return std::any_of(neighbours_.begin(), neighbours_.end(), [](const auto& neighbour) {
+    return !neighbour->ready || !neighbour->have.all();
+  });
+}
 
 bool Swarm::has_useful_neighbour() const {
   return std::any_of(neighbours_.begin(), neighbours_.end(), [&](const auto& neighbour) {

@@ -32,14 +32,20 @@ namespace p2p::peer {
 using ConnectionId = std::uint64_t;  // the shell's name for a connection; never reused
 
 struct SwarmConfig {
-  // One total window over all neighbours: at least this many chunks outstanding, more where rate x
-  // (window_time + two round trips) asks for it, never more bytes than the cap (they are buffered
-  // until verified) and never more than kMaxQueuedRequests a peer.
-  std::uint32_t min_window_chunks = 4;
-  Duration window_time = std::chrono::milliseconds(50);
+  // One total window over all neighbours (request_window.h): this many chunks outstanding once it
+  // flows (fewer at first), more where rate x (window_time + two round trips) asks for it, never
+  // more bytes than the cap (they are buffered until verified) and never more than
+  // kMaxQueuedRequests a peer.
+  std::uint32_t first_window_chunks = 2;
+  std::uint32_t min_window_chunks = 8;
+  Duration window_time = std::chrono::milliseconds(10);
   std::uint64_t max_window_bytes = 32 * 1024 * 1024;
-  // Chunks being sent at once, over all neighbours.
-  std::uint32_t upload_slots = 4;
+  // Chunks being sent at once, over all neighbours; of a peer that is complete from the start more,
+  // since everybody waits for what only its uplink can give: it must never be held up by neighbours
+  // whose downlinks are busy.
+  std::uint32_t first_slots = 1;
+  std::uint32_t upload_slots = 8;
+  std::uint32_t seeder_slots = 12;
   // A request is overdue after this multiple of the time that the peer's own rate promises, plus
   // the floor.
   double overdue_factor = 3;
@@ -95,6 +101,10 @@ struct Completed {};
 using SwarmAction = std::variant<SendMessage, ReceiveChunk, DropChunk, SendChunk, StopSending,
                                  Disconnect, Report, Completed>;
 
+// kHungry: far less comes in than once did. kStarved: chunks are missing and nothing is asked of
+// anybody, since nobody has them.
+enum class Hunger { kFed, kHungry, kStarved };
+
 struct SwarmStats {
   std::uint64_t received_bytes = 0;   // payload, duplicates and corrupt ones too
   std::uint64_t sent_bytes = 0;       // whole chunks sent
@@ -138,6 +148,14 @@ class Swarm {
 
   const Bitfield& have() const;
   bool complete() const;
+  // How well the neighbours serve us.
+  Hunger hunger() const {
+    if (completed_ || have_.all()) return Hunger::kFed;
+    if (live_ + overdue_ == 0) return Hunger::kStarved;
+    return window_.has_slowed() ? Hunger::kHungry : Hunger::kFed;
+  }
+  // Is there a neighbour that lacks something, so that we may be of use?
+  bool has_incomplete_neighbour() const;
   // Is there a neighbour that has a chunk we lack?
   bool has_useful_neighbour() const;
   SwarmStats stats() const;
@@ -157,11 +175,14 @@ class Swarm {
   bool in_range(Neighbour& neighbour, ChunkIndex chunk, Time now);
   void note_has(Neighbour& neighbour, ChunkIndex chunk);
   void note_lacks(Neighbour& neighbour, ChunkIndex chunk);
+  void count_neighbour(Neighbour& neighbour);
+  std::uint32_t behind() const;
   bool part_if_both_complete(Neighbour& neighbour, Time now);
   void open_chunk(ChunkIndex chunk);
   void close_chunk(ChunkIndex chunk);
   void finish_input(Time now);
   void tell(Neighbour& neighbour, const std::vector<ChunkIndex>& chunks, Time now);
+  void tell_untold(Neighbour& neighbour, Time now);
   void flush_haves(Time now);
 
   // swarm_requests.cc: what to ask of whom.
@@ -180,6 +201,7 @@ class Swarm {
   Neighbour* least_loaded(bool overdue_too, Time now);
   Neighbour* other_source(const Neighbour& first, ChunkIndex chunk, Time now);
   bool ask_something(Neighbour& neighbour, Time now);
+  std::uint32_t window() const { return window_.chunks(behind()); }
   void fill_window(Time now);
   void ask_twice_at_the_end(Time now);
   void cancel_spare_anys(Time now);
@@ -192,6 +214,7 @@ class Swarm {
   void handle(Neighbour& neighbour, const Request& request, Time now);
   void handle(Neighbour& neighbour, const Cancel& cancel, Time now);
   void start_uploads(Time now);
+  std::uint32_t told_load(const Neighbour& neighbour) const;
   std::uint32_t load_for(Neighbour& neighbour, Time now);
   void tell_load(Time now);
 
@@ -217,9 +240,11 @@ class Swarm {
   std::vector<std::unique_ptr<Neighbour>> neighbours_;  // in order of connecting
   absl::flat_hash_map<ConnectionId, Neighbour*> by_connection_;
 
-  std::uint32_t live_ = 0;     // asks that count in the window
-  std::uint32_t overdue_ = 0;  // asks that did, until they were overdue
-  std::uint32_t anys_ = 0;     // live asks for kAnyChunk
+  std::uint64_t held_sum_ = 0;    // chunks of the incomplete neighbours together,
+  std::uint32_t held_count_ = 0;  // and how many neighbours these are
+  std::uint32_t live_ = 0;        // asks that count in the window
+  std::uint32_t overdue_ = 0;     // asks that did, until they were overdue
+  std::uint32_t anys_ = 0;        // live asks for kAnyChunk
   std::uint64_t openings_ =
       1;                  // moves when a closed chunk opens: "nothing to ask for" is stale then
   double speed_sum_ = 0;  // of the neighbours whose speed is known, and their number

@@ -16,6 +16,8 @@ namespace {
 constexpr double kSameSpeed = 0.5;
 constexpr double kSpeedWeight = 0.25;  // of the newest measurement in the mean
 
+// A request behind fewer than this at a neighbour has a slot at once.
+constexpr float kServedAtOnce = 4;
 // Rejects of chunks it had advertised, with no chunk in between, before a neighbour is dropped.
 constexpr std::uint32_t kMaxIdleRejects = 32;
 constexpr Duration kBusyPause = std::chrono::seconds(1);
@@ -37,7 +39,7 @@ std::uint32_t Swarm::times_asked(ChunkIndex chunk) const {
 }
 
 void Swarm::ask(Neighbour& neighbour, ChunkIndex chunk, Time now) {
-  P2P_CHECK(live_ < window_.chunks());
+  P2P_CHECK(live_ < window());
   P2P_CHECK(neighbour.asks.size() < kMaxQueuedRequests);
   if (neighbour.live + neighbour.overdue == 0) neighbour.last_gain = now;
   const double expected = expected_seconds(neighbour);
@@ -52,6 +54,7 @@ void Swarm::ask(Neighbour& neighbour, ChunkIndex chunk, Time now) {
   ++live_;
   wake_by(ask.overdue_at);
   if (chunk == kAnyChunk) {
+    if (!neighbour.untold.empty()) tell_untold(neighbour, now);  // so that it chooses well
     ++neighbour.anys;
     ++anys_;
   } else {
@@ -67,10 +70,10 @@ void Swarm::retire_ask(Neighbour& neighbour, const Ask& ask) {
   if (ask.overdue) {
     --neighbour.overdue;
     --overdue_;
-  } else {
-    --neighbour.live;
-    --live_;
+    return;
   }
+  --neighbour.live;
+  --live_;
   if (ask.chunk == kAnyChunk) {
     --anys_;
     ++openings_;  // what was promised is to be had again
@@ -118,7 +121,7 @@ void Swarm::cancel_spare_anys(Time now) {
     Neighbour& neighbour = *neighbours_[n];
     for (std::size_t i = neighbour.asks.size(); i-- > 0 && anys_ > availability_.open_count();) {
       const Ask& ask = neighbour.asks[i];
-      if (ask.chunk == kAnyChunk && !ask.cancelled) cancel(neighbour, i, now);
+      if (ask.chunk == kAnyChunk && !ask.cancelled && !ask.overdue) cancel(neighbour, i, now);
     }
   }
 }
@@ -227,7 +230,7 @@ bool Swarm::ask_something(Neighbour& neighbour, Time now) {
   std::optional<ChunkIndex> chunk;
   if (open > 0 && neighbour.have.all()) {
     const std::uint32_t unpromised = open > anys_ ? open - anys_ : 0;
-    const bool few = unpromised <= kFewWindows * window_.chunks();
+    const bool few = unpromised <= kFewWindows * window();
     if (unpromised > 0 && !neighbour.any_refused && (!few || neighbour.anys > 0)) {
       chunk = kAnyChunk;
     } else if (unpromised > 0 && neighbour.anys == 0) {
@@ -251,11 +254,10 @@ bool Swarm::ask_something(Neighbour& neighbour, Time now) {
 
 void Swarm::fill_window(Time now) {
   cancel_spare_anys(now);
-  while (live_ < window_.chunks() && availability_.open_count() > 0) {
+  while (live_ < window() && availability_.open_count() > 0) {
     Neighbour* neighbour = least_loaded(false, now);
     // Those who are late already are asked for more only while what they owe leaves room.
-    if (neighbour == nullptr && live_ + overdue_ < window_.chunks())
-      neighbour = least_loaded(true, now);
+    if (neighbour == nullptr && live_ + overdue_ < window()) neighbour = least_loaded(true, now);
     if (neighbour == nullptr) break;
     if (ask_something(*neighbour, now)) cancel_spare_anys(now);
   }
@@ -265,7 +267,7 @@ void Swarm::fill_window(Time now) {
 // Nothing is left to ask for: the request expected to end last is made a second time, where
 // somebody else would end it sooner.
 void Swarm::ask_twice_at_the_end(Time now) {
-  while (live_ < window_.chunks()) {
+  while (live_ < window()) {
     const Neighbour* slowest = nullptr;
     ChunkIndex chunk = kAnyChunk;
     Time latest = now;
@@ -304,7 +306,7 @@ void Swarm::handle(Neighbour& neighbour, const Give& give, Time now) {
   --neighbour.anys;
   const bool taken_back = answered->cancelled;
   answered->chunk = give.chunk;
-  if (!taken_back) --anys_;
+  if (!taken_back && !answered->overdue) --anys_;
   if (!taken_back && !taken_.test(give.chunk)) {
     close_chunk(give.chunk);
     actions_.push_back(ReceiveChunk{neighbour.connection, give.chunk});
@@ -372,7 +374,7 @@ void Swarm::on_data(ConnectionId connection, ChunkIndex chunk, std::uint32_t byt
   }
   if (ask->received_bytes == 0) {
     ask->first_byte_at = now;
-    window_.on_first_byte(now - ask->asked_at);
+    if (ask->queue <= kServedAtOnce) window_.on_first_byte(now - ask->asked_at);
   }
   ask->received_bytes += bytes;
   ask->last_byte_at = now;

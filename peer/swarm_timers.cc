@@ -7,6 +7,8 @@
 namespace p2p::peer {
 namespace {
 
+// How often a download looks at its own rate.
+constexpr Duration kRateInterval = std::chrono::milliseconds(200);
 // Deadlines this close together share a wake-up.
 constexpr Duration kWakeStep = std::chrono::milliseconds(20);
 // A neighbour whose queue is long may be silent for longer, up to this many times stuck_after.
@@ -21,6 +23,10 @@ void Swarm::wake_by(Time at) { wake_at_ = std::min(wake_at_, at); }
 void Swarm::on_timeout(Time now) {
   if (now >= wake_at_) {
     wake_at_ = kNever;
+    if (!completed_) {
+      window_.on_time(now);
+      wake_by(now + kRateInterval);
+    }
     // From the last to the first: a check may take its neighbour out.
     for (std::size_t i = neighbours_.size(); i-- > 0;) {
       Neighbour& neighbour = *neighbours_[i];
@@ -115,9 +121,13 @@ void Swarm::check_overdue(Neighbour& neighbour, Ask& ask, Time now) {
     --live_;
     ++neighbour.overdue;
     ++overdue_;
+    if (ask.chunk == kAnyChunk) {  // a promise no more: what it stood for is open to others
+      --anys_;
+      ++openings_;
+    }
   }
   learn_speed(neighbour, ask, now, true);
-  if (ask.chunk == kAnyChunk || live_ >= window_.chunks() || times_asked(ask.chunk) > 1) return;
+  if (ask.chunk == kAnyChunk || live_ >= window() || times_asked(ask.chunk) > 1) return;
   Neighbour* other = other_source(neighbour, ask.chunk, now);
   if (other != nullptr) this->ask(*other, ask.chunk, now);
 }

@@ -1,5 +1,6 @@
 // The swarm's giving side: requests of neighbours, and what ends them.
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "peer/neighbour.h"
@@ -22,6 +23,7 @@ void Swarm::handle(Neighbour& neighbour, const Request& request, Time now) {
     if (neighbour.have.test(chunk))
       return send(neighbour, Reject{chunk, RejectReason::kNotHere}, now);
   }
+  neighbour.uploads.held = neighbour.have.count();
   switch (uploads_.push(neighbour.uploads, chunk, neighbour.have)) {
     case UploadQueue::Pushed::kQueued:
       return wake_by(now + kLoadInterval);
@@ -59,10 +61,15 @@ void Swarm::start_uploads(Time now) {
   wake_by(uploads_.next_timeout());
 }
 
+// In requests for each upload_slots of our slots, so that who has more slots gets more requests.
+std::uint32_t Swarm::told_load(const Neighbour& neighbour) const {
+  return uploads_.load_beside(neighbour.uploads) * config_.upload_slots / uploads_.most_slots();
+}
+
 // The load to tell a neighbour, with a note that it was told.
 std::uint32_t Swarm::load_for(Neighbour& neighbour, Time now) {
   neighbour.told_at = now;
-  neighbour.told_load = uploads_.load_beside(neighbour.uploads);
+  neighbour.told_load = told_load(neighbour);
   return neighbour.told_load;
 }
 
@@ -74,11 +81,12 @@ void Swarm::tell_load(Time now) {
   checked_load_ = uploads_.load();
   for (const auto& neighbour : neighbours_) {
     if (!neighbour->ready || neighbour->have.all()) continue;
-    const std::int64_t load = uploads_.load_beside(neighbour->uploads);
+    const std::int64_t load = told_load(*neighbour);
     const std::int64_t told = neighbour->told_load;
     // The longer the queue, the less does it matter.
-    if (std::abs(load - told) <= 1 + told / 8) continue;
-    send(*neighbour, Have{{}, load_for(*neighbour, now)}, now);
+    if (std::abs(load - told) <= 1 + told / 4) continue;
+    const std::vector<ChunkIndex> untold = std::exchange(neighbour->untold, {});
+    send(*neighbour, Have{untold, load_for(*neighbour, now)}, now);
   }
 }
 

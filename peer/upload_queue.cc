@@ -1,6 +1,7 @@
 #include "peer/upload_queue.h"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "base/check.h"
@@ -23,9 +24,11 @@ auto find_send(UploadClient& client, ChunkIndex chunk) {
 
 }  // namespace
 
-UploadQueue::UploadQueue(std::uint32_t slots, Duration patience, const Bitfield& have,
-                         Random random)
-    : slots_(std::max(slots, 1u)), mean_send_(patience / kPatience), giveaway_(have, random) {}
+UploadQueue::UploadQueue(Slots slots, Duration patience, const Bitfield& have, Random random)
+    : slots_{std::max(slots.first, 1u), std::max({slots.first, slots.most, 1u})},
+      mean_send_((slots.first < slots.most ? std::min(patience, kLeastPatience) : patience) /
+                 kPatience),
+      giveaway_(have, random) {}
 
 UploadQueue::Pushed UploadQueue::push(UploadClient& client, ChunkIndex chunk,
                                       const Bitfield& theirs) {
@@ -85,14 +88,19 @@ void UploadQueue::on_lost(UploadClient& client, ChunkIndex chunk) {
   if (client.settled.size() > 0) client.settled.reset(chunk);
 }
 
+std::size_t UploadQueue::open_slots() const {
+  return std::min<std::uint64_t>(slots_.most, slots_.first + whole_sends_ / kSendsPerSlot);
+}
+
 UploadClient* UploadQueue::next_client() const {
   UploadClient* best = nullptr;
   for (UploadClient* client : waiting_) {
     if (client->blocked) continue;
     // Two chunks to one neighbour share its connection: they fill no more of our uplink than one.
-    if (best == nullptr ||
-        std::pair(client->sends.size(), client->turn) < std::pair(best->sends.size(), best->turn))
-      best = client;
+    const auto rank = [](const UploadClient& one) {
+      return std::tuple(one.sends.size(), one.held, one.turn);
+    };
+    if (best == nullptr || rank(*client) < rank(*best)) best = client;
   }
   return best;
 }
@@ -104,7 +112,7 @@ void UploadQueue::leave_waiting(UploadClient& client) {
 }
 
 std::optional<UploadQueue::Start> UploadQueue::start(Time now) {
-  if (waiting_.empty() || slots_used_.size() >= slots_) return std::nullopt;
+  if (waiting_.empty() || slots_used_.size() >= open_slots()) return std::nullopt;
   UploadClient* client = next_client();
   if (client == nullptr) return std::nullopt;
   Start start{client, client->queue.front()};
@@ -140,6 +148,7 @@ std::optional<UploadClient::Send> UploadQueue::finish(UploadClient& client, Chun
   if (slot != slots_used_.end()) slots_used_.erase(slot);
   client.blocked = client.blocked && !client.sends.empty();
   if (whole) {
+    ++whole_sends_;
     mean_send_ += (now - send.since - mean_send_) / kMeanParts;
   } else {
     giveaway_.on_taken_back(chunk);

@@ -1,11 +1,13 @@
 // UploadQueue: who gets the next upload slot, and with which chunk. It holds the requests that
 // wait and the sends that are under way.
 //
-// A neighbour that has got nothing from us yet goes before the others (so that a newcomer can soon
-// give something itself); after that, who was served least recently; and before either, who is not
-// being sent anything. A send that takes far longer
-// than sends usually do gives its slot up, and its neighbour gets no other until it ends: who does
-// not read holds nobody else up.
+// First who is not being sent anything; among these, who has the fewest chunks, so that a newcomer
+// can soon give something itself and all end together; then who was served least recently. A send
+// that takes far longer than sends usually do gives its slot up, and its neighbour gets no other
+// until it ends: who does not read holds nobody else up.
+//
+// It begins with few slots, and opens one more for each kSendsPerSlot chunks sent: while few peers
+// have any chunk, those that do pass it on soonest by sending to few at a time.
 #pragma once
 
 #include <cstdint>
@@ -36,6 +38,7 @@ struct UploadClient {
   // asks for kAnyChunk, of size 0 before.
   Bitfield settled;
   std::uint64_t turn = 0;  // when it was last served; 0: never
+  std::uint32_t held = 0;  // how many chunks it has
   bool blocked = false;    // one of its sends gave its slot up
 };
 
@@ -49,9 +52,15 @@ class UploadQueue {
     bool chosen = false;  // by us, for a request for kAnyChunk
   };
 
+  struct Slots {
+    std::uint32_t first = 1;
+    std::uint32_t most = 8;
+  };
+  static constexpr std::uint32_t kSendsPerSlot = 4;
+
   // `have`: the chunks that can be given. `patience`: how long a send may take before any has
   // been measured.
-  UploadQueue(std::uint32_t slots, Duration patience, const Bitfield& have, Random random);
+  UploadQueue(Slots slots, Duration patience, const Bitfield& have, Random random);
 
   // `theirs`: what the client has. Not the same chunk twice before it is answered.
   Pushed push(UploadClient& client, ChunkIndex chunk, const Bitfield& theirs);
@@ -80,9 +89,10 @@ class UploadQueue {
   // When that is due; kNever while nobody waits for a slot.
   Time next_timeout() const;
 
+  std::uint32_t most_slots() const { return slots_.most; }
   // Requests waiting or being served.
   std::uint32_t load() const { return load_; }
-  // The same of everyone but `client`: the load that it is told.
+  // The same of everyone but `client`.
   std::uint32_t load_beside(const UploadClient& client) const;
 
  private:
@@ -91,11 +101,13 @@ class UploadQueue {
     ChunkIndex chunk;
     Time since;  // as in its Send
   };
+  std::size_t open_slots() const;
   UploadClient* next_client() const;
   void leave_waiting(UploadClient& client);
   Duration patience() const;
 
-  std::uint32_t slots_;
+  Slots slots_;
+  std::uint64_t whole_sends_ = 0;
   Duration mean_send_;
   Giveaway giveaway_;
   std::vector<UploadClient*> waiting_;  // those with a queue, in order of coming

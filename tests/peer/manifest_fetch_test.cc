@@ -46,6 +46,10 @@ struct Fetcher {
          {static_cast<std::uint32_t>(manifest.size()), static_cast<std::uint32_t>(offset),
           Bytes(from, from + static_cast<std::ptrdiff_t>(size))});
   }
+  void has_manifest(ConnectionId connection) {
+    fetch.on_has_manifest(connection, now);
+    drain();
+  }
   void wait(Duration duration) {
     now += duration;
     fetch.on_timeout(now);
@@ -176,6 +180,38 @@ TEST_CASE("a neighbour without a manifest is asked again after a while, others b
   CHECK(fetcher.asked == Asked{{1, 0}, {2, 0}, {1, 0}});
   fetcher.honest(1, manifest, 0);
   CHECK(fetcher.done == manifest);
+}
+
+TEST_CASE("who has got the manifest is asked at once, though it had none a moment ago") {
+  const Bytes manifest = manifest_of(1000);
+  Fetcher fetcher(manifest);
+  for (ConnectionId connection : {1, 2, 3}) {
+    fetcher.join(connection);
+    fetcher.part(connection, {});
+  }
+  REQUIRE(fetcher.asked == Asked{{1, 0}, {2, 0}, {3, 0}});
+  fetcher.has_manifest(3);
+  CHECK(fetcher.asked == Asked{{1, 0}, {2, 0}, {3, 0}, {3, 0}});
+  fetcher.honest(3, manifest, 0);
+  CHECK(fetcher.done == manifest);
+}
+
+TEST_CASE("who has got the manifest comes next, before those who came earlier") {
+  const Bytes manifest = manifest_of(1000);
+  Fetcher fetcher(manifest);
+  for (ConnectionId connection : {1, 2, 3}) fetcher.join(connection);
+  fetcher.has_manifest(3);
+  CHECK(fetcher.asked == Asked{{1, 0}});  // one at a time
+  fetcher.part(1, {});
+  CHECK(fetcher.asked == Asked{{1, 0}, {3, 0}});
+  // Nothing changes for the one that is asked, nor for who was never heard of.
+  fetcher.has_manifest(3);
+  fetcher.has_manifest(77);
+  CHECK(fetcher.asked.size() == 2);
+  fetcher.honest(3, manifest, 0);
+  CHECK(fetcher.done == manifest);
+  fetcher.has_manifest(2);
+  CHECK(fetcher.asked.size() == 2);
 }
 
 TEST_CASE("when the one that is asked goes, the next starts from the beginning") {

@@ -73,6 +73,10 @@ struct Keeper {
     book.on_disconnected(connection, now);
     drain();
   }
+  void feels(Hunger hunger) {
+    book.set_hunger(hunger, now);
+    drain();
+  }
   void wait(Duration duration) {
     const Time end = now + duration;
     while (book.next_timeout() <= end) {
@@ -290,6 +294,140 @@ TEST_CASE("what is wanted is what the candidates at hand do not make up") {
   keeper.answers(1, keeper.dials[0], 1);
   CHECK(keeper.book.wanted() == 6);
   keeper.candidates(places(50, 20));
+  CHECK(keeper.book.wanted() == 0);
+}
+
+TEST_CASE("a hungry peer dials beyond the degree, one at a time, up to its most neighbours") {
+  for (Hunger hunger : {Hunger::kHungry, Hunger::kStarved}) {
+    Keeper keeper({.degree = 2, .max_neighbours = 5});
+    keeper.candidates(places(1, 30));
+    for (std::uint32_t i = 0; i < 2; ++i) keeper.answers(i + 1, keeper.dials[i], i + 1);
+    keeper.wait(seconds(5));
+    REQUIRE(keeper.dials.size() == 2);
+    keeper.feels(hunger);
+    for (std::uint32_t more = 1; more <= 3; ++more) {
+      keeper.wait(kSearchInterval - milliseconds(1));
+      CHECK(keeper.dials.size() == 1 + more);
+      keeper.wait(milliseconds(1));
+      REQUIRE(keeper.dials.size() == 2 + more);
+      keeper.answers(2 + more, keeper.dials.back(), 100 + more);
+    }
+    CHECK(keeper.book.neighbours() == 5);
+    CHECK(keeper.closes.empty());
+    if (hunger == Hunger::kStarved) continue;
+    keeper.wait(seconds(5));
+    CHECK(keeper.dials.size() == 5);
+  }
+}
+
+TEST_CASE("a starved peer at its most neighbours lets one go for each that it dials") {
+  Keeper keeper({.degree = 2, .max_neighbours = 5});
+  for (std::uint32_t i = 1; i <= 5; ++i) keeper.comes(i, i, false);
+  keeper.candidates(places(100, 30));
+  keeper.feels(Hunger::kStarved);
+  std::set<ConnectionId> gone;
+  for (std::uint32_t round = 1; round <= 4; ++round) {
+    keeper.wait(kSearchInterval);
+    REQUIRE(keeper.dials.size() == round);
+    REQUIRE(keeper.closes.size() == round);
+    CHECK(keeper.closes.back().bye.reason == ByeReason::kFull);
+    CHECK(gone.insert(keeper.closes.back().connection).second);
+    CHECK(keeper.book.neighbours() + keeper.book.dialing() == 5);
+    CHECK(keeper.answers(100 + round, keeper.dials.back(), 100 + round));
+  }
+  keeper.feels(Hunger::kFed);
+  keeper.wait(seconds(5));
+  CHECK(keeper.dials.size() == 4);
+  CHECK(keeper.closes.size() == 4);
+}
+
+TEST_CASE("a search tries those that the link names before all others") {
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+    CAPTURE(seed);
+    Keeper keeper({.degree = 1, .max_neighbours = 20}, seed);
+    keeper.comes(1, 1, false);
+    keeper.candidates(places(10, 50));
+    keeper.candidates({place(100)}, true);
+    keeper.feels(Hunger::kHungry);
+    keeper.wait(kSearchInterval);
+    CHECK(keeper.dials == std::vector<Endpoint>{place(100)});
+  }
+}
+
+TEST_CASE("the search of a hungry peer is as slow when its dials fail, and ends with the need") {
+  Keeper keeper({.degree = 1, .max_neighbours = 20});
+  keeper.candidates(places(1, 100));
+  keeper.answers(1, keeper.dials[0], 1);
+  keeper.feels(Hunger::kHungry);
+  const Time end = keeper.now + 10 * kSearchInterval;
+  std::size_t failed = 1;
+  while (keeper.now < end) {
+    keeper.wait(milliseconds(10));
+    while (failed < keeper.dials.size()) keeper.fails(keeper.dials[failed++]);
+  }
+  CHECK(keeper.dials.size() >= 9);
+  CHECK(keeper.dials.size() <= 11);
+  keeper.feels(Hunger::kFed);
+  const std::size_t dials = keeper.dials.size();
+  keeper.wait(seconds(30));
+  CHECK(keeper.dials.size() == dials);
+  // Again and again hungry for a moment: no faster for it.
+  for (int i = 0; i < 100; ++i) {
+    keeper.feels(Hunger::kHungry);
+    keeper.wait(milliseconds(10));
+    keeper.feels(Hunger::kFed);
+  }
+  CHECK(keeper.dials.size() <= dials + 5);
+}
+
+TEST_CASE("a complete peer dials nobody, starved or not") {
+  Keeper keeper({.degree = 1, .max_neighbours = 20});
+  keeper.candidates(places(1, 10));
+  keeper.answers(1, keeper.dials[0], 1);
+  keeper.feels(Hunger::kStarved);
+  keeper.book.set_complete(keeper.now);
+  keeper.wait(seconds(10));
+  CHECK(keeper.dials.size() == 1);
+}
+
+TEST_CASE("a starved peer dials what its link names again soon, however often that failed") {
+  Keeper keeper;
+  keeper.candidates({place(1)}, true);
+  for (unsigned i = 0; i < 10; ++i) {
+    keeper.fails(place(1));
+    keeper.wait(kLastRedial);
+  }
+  keeper.fails(place(1));
+  keeper.wait(seconds(10));  // it would be half a minute at least
+  std::size_t dials = keeper.dials.size();
+  keeper.feels(Hunger::kStarved);
+  for (int i = 0; i < 3; ++i) {
+    keeper.wait(kFirstRedial);
+    CHECK(keeper.dials.size() == ++dials);
+    keeper.fails(place(1));
+  }
+  keeper.feels(Hunger::kFed);
+  keeper.wait(kFirstRedial);
+  keeper.fails(place(1));
+  dials = keeper.dials.size();
+  keeper.wait(seconds(10));
+  CHECK(keeper.dials.size() == dials);
+}
+
+TEST_CASE("a hungry peer wants more peers, whomever it knows, until it is fed or complete") {
+  Keeper keeper({.degree = 3});
+  for (std::uint32_t i = 1; i <= 3; ++i) keeper.comes(i, i, false);
+  CHECK(keeper.book.wanted() == 0);
+  for (Hunger hunger : {Hunger::kHungry, Hunger::kStarved}) {
+    keeper.feels(hunger);
+    CHECK(keeper.book.wanted() == 3);
+  }
+  keeper.candidates(places(10, 5));
+  CHECK(keeper.book.wanted() == 3);  // these may be of its own group
+  keeper.feels(Hunger::kFed);
+  CHECK(keeper.book.wanted() == 0);
+  keeper.feels(Hunger::kHungry);
+  keeper.book.set_complete(keeper.now);
   CHECK(keeper.book.wanted() == 0);
 }
 

@@ -22,8 +22,20 @@ inline Bitfield bits(ChunkIndex size, const std::vector<ChunkIndex>& set) {
   return field;
 }
 
+// Four chunks asked for at once and `slots` sent, from the start and of everyone: for tests that
+// are about something else than how these numbers come about.
+inline SwarmConfig steady_config(std::uint32_t slots = 4) {
+  return {.first_window_chunks = 4,
+          .min_window_chunks = 4,
+          .max_window_bytes = 4 * kTestChunkBytes,
+          .first_slots = slots,
+          .upload_slots = slots,
+          .seeder_slots = slots};
+}
+
 struct Probe {
-  Probe(ChunkIndex chunks, Bitfield have, SwarmConfig config = {}, std::uint64_t seed = 1)
+  Probe(ChunkIndex chunks, Bitfield have, SwarmConfig config = steady_config(),
+        std::uint64_t seed = 1)
       : swarm(config, layout_of(chunks), std::move(have), Random(seed), now) {}
 
   // A neighbour that has `theirs`.

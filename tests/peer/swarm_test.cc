@@ -13,8 +13,12 @@ namespace {
 
 constexpr ChunkIndex kCount = 100;
 
-Probe seeder(SwarmConfig config = {}) { return Probe(kCount, Bitfield(kCount, true), config); }
-Probe fetcher(SwarmConfig config = {}) { return Probe(kCount, Bitfield(kCount), config); }
+Probe seeder(SwarmConfig config = steady_config()) {
+  return Probe(kCount, Bitfield(kCount, true), config);
+}
+Probe fetcher(SwarmConfig config = steady_config()) {
+  return Probe(kCount, Bitfield(kCount), config);
+}
 Bitfield everything() { return Bitfield(kCount, true); }
 Bitfield nothing() { return Bitfield(kCount); }
 
@@ -38,10 +42,11 @@ TEST_CASE("a new neighbour is sent Chunks, and nothing before it has sent its ow
   probe.join(2, everything());
   const auto asked = probe.said<Request>(2);
   REQUIRE_FALSE(asked.empty());
+  probe.join(3, nothing());
   probe.say(2, Give{3, 0});
   probe.deliver(2, 3);
   probe.wait(milliseconds(5));
-  CHECK(probe.said<Have>(2).size() == 1);
+  CHECK(probe.said<Have>(3).size() == 1);
   CHECK(probe.all<SendMessage>(1).size() == 1);
   // What it missed follows when it is ready.
   probe.say(1, Chunks{bits(kCount, {9})});
@@ -242,7 +247,7 @@ TEST_CASE("who lacks nothing that we have gets a Reject for its choice") {
 }
 
 TEST_CASE("a Cancel takes a waiting request back, and stops a send") {
-  Probe probe = seeder({.upload_slots = 1});
+  Probe probe = seeder(steady_config(1));
   probe.join(1, nothing());
   probe.say(1, Request{1});
   probe.say(1, Request{2});
@@ -413,8 +418,27 @@ TEST_CASE("Haves of chunks verified together share a message") {
   CHECK(haves[1].chunks == std::vector<ChunkIndex>{2, 3, 4});
 }
 
+TEST_CASE("who has a chunk itself is told that we have it no sooner than it is to choose for us") {
+  Probe probe = fetcher();
+  probe.join(1, everything());
+  probe.join(2, nothing());
+  probe.say(1, Give{3, 0});
+  probe.deliver(1, 3);
+  probe.wait(milliseconds(5));
+  CHECK(probe.said<Have>(1).empty());
+  CHECK(probe.said<Have>(2).at(0).chunks == std::vector<ChunkIndex>{3});
+  probe.say(1, Give{4, 0});
+  probe.deliver(1, 4);
+  const auto sent = probe.all<SendMessage>(1);
+  REQUIRE(sent.size() >= 2);
+  const Message& before_last = sent[sent.size() - 2].message;
+  REQUIRE(std::holds_alternative<Have>(before_last));
+  CHECK(std::get<Have>(before_last).chunks == std::vector<ChunkIndex>{3});
+  CHECK(std::holds_alternative<Request>(sent.back().message));
+}
+
 TEST_CASE("a chunk that cannot be read is given up, and everyone told") {
-  Probe probe = seeder({.upload_slots = 1});
+  Probe probe = seeder(steady_config(1));
   probe.join(1, nothing());
   probe.join(2, nothing());
   probe.say(1, Request{6});

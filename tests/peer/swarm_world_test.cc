@@ -1,6 +1,8 @@
 // Many swarms over simulated links: the honest and the hostile.
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <set>
+#include <vector>
 
 #include "tests/peer/harness.h"
 #include "tests/peer/probe.h"
@@ -164,6 +166,24 @@ TEST_CASE("neighbours that never read do not starve the others for ever") {
   const auto honest = world.add_fetcher();
   world.connect(0, honest);
   REQUIRE(world.run_to_completion(minutes(3), hostile));
+}
+
+TEST_CASE("neighbours that never read and come first hold a seeder up for seconds, not minutes") {
+  World world(options_of(50));
+  world.add_seeder();
+  std::set<World::PeerNumber> hostile;
+  for (int i = 0; i < 3; ++i) hostile.insert(world.add_fetcher({}, {.never_reads = true}));
+  for (World::PeerNumber i : hostile) world.connect(0, i);
+  world.run(milliseconds(100));
+  std::vector<World::PeerNumber> honest;
+  for (int i = 0; i < 4; ++i) {
+    const auto fetcher = world.add_fetcher();
+    world.connect(0, fetcher);
+    for (World::PeerNumber other : honest) world.connect(other, fetcher);
+    honest.push_back(fetcher);
+  }
+  REQUIRE(world.run_to_completion(minutes(3), hostile));
+  CHECK(world.last_completion() < Time{} + seconds(30));
 }
 
 TEST_CASE("requests to a slow peer are made again elsewhere") {

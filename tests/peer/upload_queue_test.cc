@@ -1,8 +1,10 @@
 #include "peer/upload_queue.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <map>
 #include <set>
+#include <vector>
 
 #include "tests/peer/probe.h"
 
@@ -14,8 +16,9 @@ namespace {
 constexpr Duration kPatience = std::chrono::seconds(20);
 const Time kStart{};
 
+// All slots are open from the start.
 UploadQueue make_queue(std::uint32_t slots, ChunkIndex chunks, std::uint64_t seed = 1) {
-  return UploadQueue(slots, kPatience, Bitfield(chunks, true), Random(seed));
+  return UploadQueue({slots, slots}, kPatience, Bitfield(chunks, true), Random(seed));
 }
 
 }  // namespace
@@ -215,4 +218,61 @@ TEST_CASE("the load that one is told is what the others wait for") {
   CHECK(queue.load_beside(b) == 3);
   queue.remove(a);
   CHECK(queue.load_beside(b) == 0);
+}
+
+TEST_CASE("one more slot opens for each few whole sends, up to the most") {
+  const ChunkIndex chunks = 1000;
+  UploadQueue queue({1, 3}, kPatience, Bitfield(chunks, true), Random(1));
+  UploadClient clients[5];
+  for (UploadClient& client : clients)
+    for (ChunkIndex chunk = 0; chunk < 60; ++chunk) queue.push(client, chunk, Bitfield(chunks));
+  std::vector<UploadQueue::Start> under_way;
+  const auto start_all = [&] {
+    while (const auto start = queue.start(kStart)) under_way.push_back(*start);
+    return under_way.size();
+  };
+  const auto finish_one = [&](bool whole) {
+    queue.finish(*under_way.front().client, under_way.front().chunk, whole, kStart);
+    under_way.erase(under_way.begin());
+  };
+  CHECK(start_all() == 1);
+  // What did not go out whole counts for nothing.
+  for (std::uint32_t i = 0; i < 3 * UploadQueue::kSendsPerSlot; ++i) {
+    finish_one(false);
+    CHECK(start_all() == 1);
+  }
+  for (std::uint32_t sent = 1; sent <= 6 * UploadQueue::kSendsPerSlot; ++sent) {
+    finish_one(true);
+    CAPTURE(sent);
+    CHECK(start_all() == std::min<std::size_t>(1 + sent / UploadQueue::kSendsPerSlot, 3));
+  }
+}
+
+TEST_CASE("who has the fewest chunks is served first, however late it asks") {
+  UploadQueue queue = make_queue(1, 1000);
+  UploadClient far, middle, behind;
+  far.held = 900;
+  middle.held = 500;
+  behind.held = 3;
+  const Bitfield nothing(1000);
+  for (UploadClient* client : {&far, &middle, &behind})
+    for (ChunkIndex chunk = 0; chunk < 3; ++chunk) queue.push(*client, chunk, nothing);
+  for (UploadClient* expected : {&behind, &behind, &behind, &middle, &middle, &middle, &far}) {
+    const auto start = queue.start(kStart);
+    CHECK(start->client == expected);
+    queue.finish(*start->client, start->chunk, true, kStart);
+  }
+}
+
+TEST_CASE("a second send to who has the fewest waits until everyone is being sent one") {
+  UploadQueue queue = make_queue(4, 1000);
+  UploadClient far, middle, behind;
+  far.held = 900;
+  middle.held = 500;
+  behind.held = 3;
+  const Bitfield nothing(1000);
+  for (UploadClient* client : {&far, &middle, &behind})
+    for (ChunkIndex chunk = 0; chunk < 3; ++chunk) queue.push(*client, chunk, nothing);
+  for (UploadClient* expected : {&behind, &middle, &far, &behind})
+    CHECK(queue.start(kStart)->client == expected);
 }
