@@ -269,8 +269,10 @@ void Fetch::commit() {
                   done_ = true;
                   rates_.on_total(node_->session().received_bytes(), Loop::now());
                   if (handlers_.on_done) handlers_.on_done(progress());
-                  if (config_.linger <= Duration::zero()) return end({});
-                  linger_timer_.arm(Loop::now() + config_.linger);
+                  const Duration stays = config_.linger.value_or(
+                      node_->session().swarm().has_incomplete_neighbour() ? kCourtesy : Duration{});
+                  if (stays <= Duration::zero()) return end({});
+                  linger_timer_.arm(Loop::now() + stays);
                 });
 }
 
@@ -285,7 +287,7 @@ void Fetch::in_background(std::function<void()> job, std::function<void()> done)
 void Fetch::interrupt() {
   if (done_) return end({});  // it was only lingering
   if (committing_) {
-    config_.linger = Duration::zero();
+    config_.linger = Duration{};
     return log_info("all is fetched; ending as soon as it is in place");
   }
   end(Error{ErrorCode::kInterrupted,

@@ -25,6 +25,8 @@ inline constexpr Duration kRefusedPatience = std::chrono::seconds(3);
 inline constexpr Duration kCheckpointInterval = std::chrono::seconds(2);
 inline constexpr Duration kProgressInterval = std::chrono::milliseconds(100);
 
+inline constexpr Duration kCourtesy = std::chrono::seconds(2);
+
 struct FetchConfig {
   Link link;
   Secret psk;          // of the peers: the link's secret, or the cluster key
@@ -34,7 +36,9 @@ struct FetchConfig {
   std::optional<std::filesystem::path> output;
   std::optional<Endpoint> listen;
   bool overwrite = false;
-  Duration linger{0};
+  // How long it goes on seeding afterwards. Not said: kCourtesy, where neighbours are not complete
+  // (in a simulated swarm with slow hosts in it, the last of the others were done a third sooner).
+  std::optional<Duration> linger;
   // Without anyone who has what is missing; 0: for ever.
   Duration patience = std::chrono::seconds(30);
   // With peers that claim to have it and send nothing; `patience` follows.

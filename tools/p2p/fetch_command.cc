@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -17,7 +18,7 @@ namespace {
 
 struct Options {
   std::string link, output, listen, cluster_key;
-  double linger_seconds = 0;
+  std::optional<double> linger_seconds;
   double patience_seconds = 30;
   bool json = false, overwrite = false;
   unsigned lanes = default_lanes();
@@ -92,7 +93,7 @@ Result<net::FetchConfig> fetch_config(const Options& options) {
     P2P_ASSIGN(config.listen, parse_listen(options.listen));
   }
   config.overwrite = options.overwrite;
-  config.linger = from_seconds(options.linger_seconds);
+  if (options.linger_seconds) config.linger = from_seconds(*options.linger_seconds);
   config.patience = from_seconds(options.patience_seconds);
   config.lanes = options.lanes;
   return config;
@@ -114,7 +115,7 @@ Result<int> fetch(const Options& options) {
     line.wipe();
     if (!options.json && net::logs(net::LogLevel::kInfo))
       std::fprintf(stderr, "%s\n", done_text(progress).c_str());
-    if (options.linger_seconds > 0)
+    if (options.linger_seconds.value_or(0) > 0)
       net::log_info("seeding for those who are still fetching; stop with Ctrl-C");
     if (options.json) {
       nlohmann::json json = to_json("done", progress);
@@ -145,8 +146,9 @@ void add_fetch(CLI::App& app, Run& run) {
                   "Where to put it; a folder's name ends in '/'. The content's name by default");
   add_flag_option(*command, "--listen", options->listen,
                   "ADDR:PORT to listen on; any free port by default");
-  add_flag_option(*command, "--linger", options->linger_seconds,
-                  "Seconds to go on seeding afterwards")
+  add_flag_option(
+      *command, "--linger", options->linger_seconds,
+      "Seconds to go on seeding afterwards; by default 2 where others are still fetching")
       ->check(kSeconds);
   add_flag_option(*command, "--patience", options->patience_seconds,
                   "Seconds to wait while no peer has what is missing; 0: for ever")
