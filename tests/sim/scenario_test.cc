@@ -1,0 +1,257 @@
+#include "tools/sim/scenario.h"
+
+#include <array>
+#include <catch2/catch.hpp>
+#include <cstdio>
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+
+#include "absl/strings/str_format.h"
+#include "tools/sim/world.h"
+
+using namespace p2p;
+using namespace p2p::sim;
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+namespace {
+
+// The message of a refusal; empty where there is none.
+template <typename Parse>
+std::string refusal(Parse parse, const std::string& text) {
+  Scenario scenario;
+  const Status status = parse(text, scenario);
+  return status ? "" : status.error().message;
+}
+
+std::string check_text(const std::function<void(Scenario&)>& change) {
+  Scenario scenario;
+  change(scenario);
+  const Status status = check(scenario);
+  return status ? "" : status.error().message;
+}
+
+std::string output_of(const std::string& command) {
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> pipe(popen(command.c_str(), "r"), pclose);
+  REQUIRE(pipe);
+  std::string output;
+  std::array<char, 4096> part;
+  while (const std::size_t size = std::fread(part.data(), 1, part.size(), pipe.get()))
+    output.append(part.data(), size);
+  return output;
+}
+
+}  // namespace
+
+TEST_CASE("rates are read in bytes and in bits") {
+  CHECK(*parse_rate("300MB/s") == 300e6);
+  CHECK(*parse_rate("1MiB/s") == 1048576);
+  CHECK(*parse_rate("5GB/s") == 5e9);
+  CHECK(*parse_rate("12500B/s") == 12500);
+  CHECK(*parse_rate("25Mbit/s") == 3.125e6);
+  CHECK(*parse_rate("2.5Mbit/s") == 312500);
+  CHECK(*parse_rate("10Gbit/s") == 1.25e9);
+  CHECK(*parse_rate("800kbit/s") == 1e5);
+  for (const char* text : {"", "0MB/s", "-1MB/s", "300", "300MB", "MB/s", "25mbit/s", "fast",
+                           "0Mbit/s", "1.2.3Mbit/s", "25Mbit"}) {
+    CAPTURE(text);
+    const auto rate = parse_rate(text);
+    REQUIRE_FALSE(rate);
+    CHECK(rate.error().code == ErrorCode::kUsage);
+    CHECK(rate.error().message ==
+          absl::StrFormat("not a rate: '%s'; write it like 300MB/s or 25Mbit/s", text));
+  }
+}
+
+TEST_CASE("times are read with their unit") {
+  CHECK(*parse_duration("100us") == microseconds(100));
+  CHECK(*parse_duration("1ms") == milliseconds(1));
+  CHECK(*parse_duration("0.5ms") == microseconds(500));
+  CHECK(*parse_duration("5s") == seconds(5));
+  CHECK(*parse_duration("2min") == seconds(120));
+  CHECK(*parse_duration("1h") == seconds(3600));
+  CHECK(*parse_duration("0s") == Duration::zero());
+  for (const char* text : {"", "5", "s", "-1s", "5 s", "5sec", "1e400s", "1000000000s"}) {
+    CAPTURE(text);
+    const auto duration = parse_duration(text);
+    REQUIRE_FALSE(duration);
+    CHECK(duration.error().message.find("not a time: '") == 0);
+  }
+}
+
+TEST_CASE("moments are times or shares of the bound") {
+  CHECK(parse_moment("50%")->value == 0.5);
+  CHECK(parse_moment("50%")->is_share);
+  CHECK(parse_moment("250%")->value == 2.5);
+  CHECK(parse_moment("3s")->value == 3);
+  CHECK_FALSE(parse_moment("3s")->is_share);
+  CHECK(parse_moment("half").error().message ==
+        "not a moment: 'half'; write it like 50% (of the fluid bound) or 3s");
+}
+
+TEST_CASE("arrivals are over a time or by lot") {
+  Scenario scenario;
+  REQUIRE(parse_arrive("poisson:100", scenario));
+  CHECK(scenario.arrival == Scenario::Arrival::kPoisson);
+  CHECK(scenario.arrive_rate == 100);
+  REQUIRE(parse_arrive("5s", scenario));
+  CHECK(scenario.arrival == Scenario::Arrival::kSpread);
+  CHECK(scenario.arrive_over == seconds(5));
+  for (const char* text : {"poisson:", "poisson:0", "poisson:-1", "poisson:many"})
+    CHECK(refusal(parse_arrive, text).find("not a rate of arrival") == 0);
+  CHECK(refusal(parse_arrive, "soon").find("not a time") == 0);
+}
+
+TEST_CASE("churn is a share, with a moment and a pause where they are given") {
+  Scenario scenario;
+  REQUIRE(parse_churn("0.05", scenario));
+  CHECK(scenario.churn == 0.05);
+  CHECK_FALSE(scenario.churn_at_once);
+  REQUIRE(parse_churn("0.25@50%+2s", scenario));
+  CHECK(scenario.churn == 0.25);
+  CHECK(scenario.churn_at_once);
+  CHECK(scenario.churn_at.value == 0.5);
+  CHECK(scenario.churn_at.is_share);
+  CHECK(scenario.churn_back == seconds(2));
+  Scenario without_pause;
+  REQUIRE(parse_churn("1@3s", without_pause));
+  CHECK(without_pause.churn_at.value == 3);
+  CHECK(without_pause.churn_back == Scenario{}.churn_back);
+  for (const char* text : {"", "1.5", "-0.1", "nan", "x@3s"})
+    CHECK(refusal(parse_churn, text).find("not a share between 0 and 1") == 0);
+  CHECK(refusal(parse_churn, "0.1@").find("not a moment") == 0);
+  CHECK(refusal(parse_churn, "0.1@3s+").find("not a time") == 0);
+}
+
+TEST_CASE("slow peers, tracker outages and racks are pairs") {
+  Scenario scenario;
+  REQUIRE(parse_slow("0.1:2.5Mbit/s", scenario));
+  CHECK(scenario.slow == 0.1);
+  CHECK(scenario.slow_rate == 312500);
+  CHECK(refusal(parse_slow, "0.1") == "not a share and a rate: '0.1'; write it like 0.1:2.5Mbit/s");
+  CHECK(refusal(parse_slow, "2:1MB/s").find("not a share") == 0);
+  CHECK(refusal(parse_slow, "0.1:").find("not a rate") == 0);
+
+  REQUIRE(parse_tracker_down("20%:8s", scenario));
+  CHECK(scenario.has_tracker_down);
+  CHECK(scenario.tracker_from.is_share);
+  CHECK(scenario.tracker_from.value == 0.2);
+  CHECK(scenario.tracker_to.value == 8);
+  CHECK(refusal(parse_tracker_down, "20%").find("not two moments") == 0);
+  CHECK(refusal(parse_tracker_down, "20%:").find("not a moment") == 0);
+
+  REQUIRE(parse_racks("4:1GB/s", scenario));
+  CHECK(scenario.racks == 4);
+  CHECK(scenario.rack_rate == 1e9);
+  for (const char* text : {"4", "0:1GB/s", "-1:1GB/s", "x:1GB/s"})
+    CHECK(refusal(parse_racks, text).find("not a number of racks and a rate") == 0);
+  CHECK(refusal(parse_racks, "4:wide").find("not a rate") == 0);
+}
+
+TEST_CASE("what makes no sense together is refused with a text") {
+  CHECK(check_text([](Scenario&) {}).empty());
+  CHECK(check_text([](Scenario& s) { s.peers = 0; }) ==
+        "there must be at least one peer and one seeder");
+  CHECK(check_text([](Scenario& s) { s.seeders = 0; }) ==
+        "there must be at least one peer and one seeder");
+  CHECK(check_text([](Scenario& s) { s.peers = 1'000'000; }) == "at most 1,000,000 hosts");
+  CHECK(check_text([](Scenario& s) { s.size_bytes = 0; }) == "the size must not be 0");
+  CHECK(check_text([](Scenario& s) { s.chunk_bytes = 100'000; }) ==
+        "the chunk size must be a power of two from 64KiB to 4MiB");
+  CHECK(check_text([](Scenario& s) {
+          s.chunk_bytes = kMinChunkBytes;
+          s.size_bytes = 1'000'000'000'000;
+        }) == "more than 2097152 chunks");
+  CHECK(check_text([](Scenario& s) { s.tracker = s.direct = false; }) ==
+        "peers need a tracker or the seeders' addresses");
+  CHECK(check_text([](Scenario& s) {
+          s.tracker = false;
+          s.has_tracker_down = true;
+        }) == "there is no tracker to be down");
+  CHECK(check_text([](Scenario& s) {
+          s.has_tracker_down = true;
+          s.tracker_from = {0.8, true};
+          s.tracker_to = {0.2, true};
+        }) == "the tracker must go down before it comes back");
+}
+
+TEST_CASE("bounds are those that can be worked out by hand") {
+  Scenario s;
+  s.peers = 100;
+  s.size_bytes = 1'000'000'000;
+  s.chunk_bytes = 1024 * 1024;
+  s.up = s.down = 100e6;
+  // One copy takes 10 s down any link; all uplinks, 101 of them, carry 100 copies in 9.9 s.
+  CHECK(s.fluid_bound_seconds() == Approx(10));
+  // floor(log2 100) = 6 hops of a chunk.
+  CHECK(s.chunks_bound_seconds() == Approx(10 + 6 * 1048576 / 100e6));
+  s.seed_up = 50e6;  // the seeder's uplink is the narrowest
+  CHECK(s.fluid_bound_seconds() == Approx(20));
+  s.seeders = 4;
+  CHECK(s.fluid_bound_seconds() == Approx(10));
+  // Uplinks a quarter of the downlinks: 100 copies over 4 x 50 + 100 x 25 MB/s.
+  s.up = 25e6;
+  CHECK(s.fluid_bound_seconds() == Approx(100 * 1000 / 2700.0));
+  // A tenth is slow: one copy takes them 1000 s.
+  s.slow = 0.1;
+  s.slow_rate = 1e6;
+  CHECK(s.slow_peers() == 10);
+  CHECK(s.fluid_bound_seconds() == Approx(1000));
+  CHECK(s.seconds_of({0.25, true}) == Approx(250));
+  CHECK(s.seconds_of({7, false}) == 7);
+}
+
+TEST_CASE("one peer and one seeder wait for no hop") {
+  Scenario s;
+  s.peers = 1;
+  s.size_bytes = 10'000'000;
+  s.chunk_bytes = 1024 * 1024;
+  s.up = s.down = 1e6;
+  CHECK(s.fluid_bound_seconds() == Approx(10));
+  CHECK(s.chunks_bound_seconds() == Approx(10));
+}
+
+TEST_CASE("every random scenario makes sense, and the same seed makes the same") {
+  std::set<std::string> all;
+  for (std::uint64_t seed = 1; seed <= 2000; ++seed) {
+    CAPTURE(seed);
+    const Scenario scenario = random_scenario(seed);
+    const Status status = check(scenario);
+    REQUIRE(status);
+    REQUIRE(to_flags(scenario) == to_flags(random_scenario(seed)));
+    all.insert(to_flags(scenario));
+  }
+  CHECK(all.size() == 2000);
+}
+
+// What a failure prints must lead to the same failure.
+TEST_CASE("the flags of a random scenario make the same run on the command line") {
+  for (std::uint64_t seed = 1; seed <= 12; ++seed) {
+    const Scenario scenario = random_scenario(seed);
+    CAPTURE(seed, to_flags(scenario));
+    World world(scenario);
+    world.run(std::chrono::hours(100));
+    const std::string output =
+        output_of(std::string(P2P_SIM_BINARY) + " --json " + to_flags(scenario));
+    const auto json = nlohmann::json::parse(output, nullptr, false);
+    REQUIRE(json.is_object());
+    CHECK(json["scenario"] == to_flags(scenario));
+    CHECK(json["trace_hash"] == absl::StrFormat("%016x", world.trace_hash()));
+  }
+}
+
+TEST_CASE(
+    "a run that breaks a rule ends with 1 and says how to see it again, a wrong flag with 2") {
+  const std::string sim = P2P_SIM_BINARY;
+  const std::string late =
+      output_of(sim + " --peers 4 --size 1MB --up 1MB/s --down 1MB/s --limit 0.5 2>&1; echo $?");
+  CHECK(late.find("4 peers are not complete after") != std::string::npos);
+  CHECK(late.find("to see it again: p2p-sim --peers 4 --size 1000000 ") != std::string::npos);
+  CHECK(late.ends_with("\n1\n"));
+  const std::string none = output_of(sim + " --peers 0 2>&1; echo $?");
+  CHECK(none == "p2p-sim: there must be at least one peer and one seeder\n2\n");
+}

@@ -1,0 +1,76 @@
+// Links: how the transfers under way share the links, as long-lived TCP connections roughly do:
+// max-min fairly. A flow crosses two links or more (an uplink, a downlink, those of racks); the
+// narrowest gives its rate, and what it leaves on the others goes to the flows there.
+//
+// Each link keeps a level, the most that it gives to any flow. A change at one link re-solves it,
+// then the links of those flows whose rate it changed, and so on until what changes is less than
+// kTolerance: most changes die out after a few links, so that the cost does not grow with the
+// swarm. So a link may carry up to about that much more or less than it should.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace p2p::sim {
+
+using LinkId = std::uint32_t;
+using FlowId = std::uint32_t;  // the caller's choice, dense
+
+class Links {
+ public:
+  static constexpr std::size_t kMaxPath = 4;
+  static constexpr double kTolerance = 0.01;
+
+  LinkId add(double bytes_per_second);
+
+  void start(FlowId flow, std::span<const LinkId> path);
+  void stop(FlowId flow);
+  bool flows(FlowId flow) const { return flow < flows_.size() && flows_[flow].length > 0; }
+  // Bytes a second; settled by settle(), 0 for one that was started since.
+  double rate(FlowId flow) const { return flows_[flow].rate; }
+
+  // Settles the rates after starts and stops. Afterwards changed() are the flows whose rate did,
+  // in a deterministic order, each once.
+  void settle();
+  std::span<const FlowId> changed() const { return changed_; }
+  // The rate before this settle().
+  bool dirty() const { return !queue_.empty(); }
+
+  double capacity(LinkId link) const { return links_[link].capacity; }
+  // The sum of the rates on it.
+  double load(LinkId link) const;
+  std::size_t count(LinkId link) const { return links_[link].flows.size(); }
+  std::uint64_t solved() const { return solved_; }
+
+ private:
+  struct Flow {
+    double rate = 0;
+    std::uint8_t length = 0;  // of the path; 0: does not flow
+    bool is_changed = false;
+    std::array<LinkId, kMaxPath> path;
+    std::array<std::uint32_t, kMaxPath> place;  // in the link's list
+  };
+  struct Link {
+    double capacity;
+    double level;
+    bool queued = false;
+    std::vector<FlowId> flows;
+  };
+
+  void enqueue(LinkId link);
+  void solve(LinkId link);
+  double limit_beside(const Flow& flow, LinkId link) const;
+  double level_of(const Link& link, LinkId id);
+
+  std::vector<Link> links_;
+  std::vector<Flow> flows_;
+  std::vector<LinkId> queue_;
+  std::size_t next_ = 0;
+  std::vector<FlowId> changed_;
+  std::vector<double> limits_;  // scratch
+  std::uint64_t solved_ = 0;
+};
+
+}  // namespace p2p::sim

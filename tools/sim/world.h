@@ -1,0 +1,276 @@
+// World: hosts that run the product's own cores (announcer, peer book, manifest fetch, swarm; the
+// seeders and the tracker an owner each) over simulated links, in virtual time. Everything follows
+// from the scenario and its seed.
+//
+// What stands for the product's shell is in world_sessions.cc (connections and messages),
+// world_owners.cc (discovery) and world_data.cc (chunks on links and disks); world_faults.cc kills,
+// restarts and lies. Messages take the latency and no bandwidth: the product sends them ahead of
+// chunk data. A dial takes five latencies (TCP, then the three handshake messages), as in the
+// product.
+//
+// Everything that a core does is held against what it may do (Broken names what was broken):
+// - only verified chunks are advertised, and sent;
+// - no honest peer breaks the protocol in another's eyes, which covers requests for what the other
+//   side lacks and more requests than it may have; nobody honest is banned;
+// - bytes that are requested and not here stay within the window's cap; no queue grows past its
+// cap;
+// - every peer that is alive, and no liar, completes.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <cstdio>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "base/random.h"
+#include "content/bitfield.h"
+#include "peer/manifest_fetch.h"
+#include "peer/messages.h"
+#include "peer/peer_book.h"
+#include "peer/swarm.h"
+#include "tools/sim/event_queue.h"
+#include "tools/sim/links.h"
+#include "tools/sim/scenario.h"
+#include "tracker/announcer.h"
+#include "tracker/owner.h"
+
+namespace p2p::sim {
+
+using HostIndex = std::uint32_t;
+using EndIndex = std::uint32_t;  // one side of a connection; the other side is the index ^ 1
+
+// An invariant does not hold. The text says which, where and when.
+class Broken : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+struct HostReport {
+  bool seeder = false, slow = false, liar = false, killed = false;
+  Time arrived = kNever;
+  Time completed = kNever;
+  double sent_bytes = 0;  // of chunks, whole or not
+};
+
+class World {
+ public:
+  static constexpr std::size_t kUseBuckets = 200;
+
+  explicit World(const Scenario& scenario);
+  ~World();
+  // Writes what happens to chunks and peers as lines of text, for plots; not owned.
+  void set_trace(std::FILE* file) { trace_file_ = file; }
+
+  // Until all who should are complete, or until `limit`. Throws Broken.
+  void run(Duration limit);
+
+  // Those that should be complete and are not, with their neighbours: up to `most` of them.
+  std::string describe_unfinished(std::size_t most) const;
+
+  const Scenario& scenario() const { return scenario_; }
+  std::vector<HostReport> hosts() const;
+  Time now() const { return now_; }
+  std::uint64_t trace_hash() const { return trace_hash_; }
+  std::uint64_t events() const { return events_done_; }
+  std::uint64_t events_of(EventKind kind) const { return by_kind_[static_cast<std::size_t>(kind)]; }
+  std::uint64_t links_solved() const { return links_.solved(); }
+  // Of chunks, by peers; duplicates are those that came in vain. After run().
+  std::uint64_t received_bytes() const { return received_bytes_; }
+  std::uint64_t duplicate_bytes() const { return duplicate_bytes_; }
+  double cross_rack_bytes() const { return cross_rack_bytes_; }
+  // Bytes that left peers and seeders, in slices of bucket_width(), from the start.
+  const std::vector<double>& sent_over_time() const { return sent_over_time_; }
+  const std::vector<double>& seeders_sent_over_time() const { return seeders_sent_over_time_; }
+  Duration bucket_width() const { return bucket_width_; }
+
+ private:
+  // What a host loses when it is killed.
+  struct Core {
+    PeerId id;
+    std::uint32_t life = 0;
+    std::unique_ptr<peer::PeerBook> book;
+    std::unique_ptr<peer::ManifestFetch> manifest;  // until the manifest is here
+    std::unique_ptr<peer::Swarm> swarm;             // from then on
+    std::unique_ptr<tracker::Announcer> announcer;
+    std::vector<EndIndex> ends;                    // open ones
+    std::vector<std::uint32_t> owner_connections;  // of the announcer, by owner; 0: none
+    Time wake_at = kNever;
+    bool book_dirty = true;  // it may have actions
+    peer::Hunger hunger = peer::Hunger::kFed;
+  };
+  struct Host {
+    std::optional<Core> core;  // while it is alive
+    std::uint32_t lives = 0;
+    std::uint32_t rack = 0;
+    LinkId up, down;
+    bool loses_chunks = false;
+    Bitfield verified;  // what is on its disk; empty until it has the manifest
+    Time disk_free_at{};
+    Endpoint endpoint;  // of this life
+    HostReport report;
+  };
+  struct Send {
+    ChunkIndex chunk;
+    std::uint32_t length;
+  };
+  struct End {
+    HostIndex host;
+    bool open = false;
+    bool joined = false;
+    bool dialled = false;  // by this side
+    std::uint32_t life = 0;
+    Endpoint endpoint;  // where this side dialled
+    std::optional<peer::Chunks> early;
+    Time next_peers = Time::min();
+    Time last_arrival = Time::min();   // of a message at this side
+    std::vector<ChunkIndex> expected;  // to be received here
+    // What this side sends: the first of the queue is on the links.
+    std::vector<Send> queue;
+    double left = 0;  // bytes of the first that have not gone out
+    double rate = 0;
+    Time updated{};
+    Time scheduled = kNever;    // its kFlowEnd
+    Time progress_at = kNever;  // its kProgress
+    std::uint32_t told = 0;     // bytes of the first that the receiver has been told of
+  };
+  struct InFlight {
+    EndIndex to;
+    peer::Message message;
+  };
+  struct OwnerInFlight {
+    std::uint32_t connection;
+    tracker::Message message;
+  };
+  // The tracker (the first, where there is one), or a seeder that answers announces.
+  struct OwnerNode {
+    std::unique_ptr<tracker::Owner> owner;  // none while the tracker is down
+    Time wake_at = kNever;
+  };
+  // Between a host's announcer and an owner.
+  struct OwnerConnection {
+    HostIndex host;
+    std::uint32_t life;
+    std::uint32_t owner;
+    bool open = true;
+  };
+
+  // world.cc
+  void dispatch(const Event& event);
+  void start_host(HostIndex index);
+  void start_swarm(HostIndex index, Bitfield have);
+  void drain(HostIndex index);
+  bool drain_book(HostIndex index);
+  bool drain_manifest(HostIndex index);
+  void on_host_timer(HostIndex index);
+  void act(HostIndex index, peer::SwarmAction& action);
+  void completed(HostIndex index);
+  void leave(HostIndex index);
+  void note(std::uint64_t value) {
+    trace_hash_ = (trace_hash_ ^ value) * 0x100000001b3u;
+    trace_hash_ ^= trace_hash_ >> 29;
+  }
+  [[noreturn]] void broken(HostIndex host, const std::string& what) const;
+  bool is_alive(EndIndex end) const {
+    const Host& host = hosts_[ends_[end].host];
+    return host.core && host.core->life == ends_[end].life;
+  }
+
+  // world_sessions.cc
+  void dial(HostIndex index, const Endpoint& endpoint);
+  void on_dial_arrived(EndIndex end);
+  void send(EndIndex from, peer::Message message);
+  void on_message(EndIndex end, peer::Message& message);
+  void on_join(EndIndex end);
+  void on_bye(EndIndex end, const peer::Bye& bye);
+  void enter_swarm(EndIndex end);
+  void say_bye(EndIndex end, peer::Bye bye);
+  void leave_neighbour(EndIndex end);
+  void close_end(EndIndex end);
+  void on_closed(EndIndex end);
+  void check_sent(EndIndex end, const peer::Message& message);
+  Time arrival(EndIndex to);
+
+  // world_owners.cc
+  void start_owners();
+  void start_announcer(HostIndex index);
+  bool drain_announcer(HostIndex index);
+  void drain_owner(std::uint32_t owner);
+  void on_owner_up(HostIndex host, std::uint32_t owner, std::uint32_t life);
+  void on_owner_gone(std::uint32_t connection);
+  void on_owner_lost(std::uint32_t connection);
+  void on_to_owner(OwnerInFlight& message);
+  void on_from_owner(OwnerInFlight& message);
+  void on_owner_timer(std::uint32_t owner);
+  void send_owner(EventKind kind, std::uint32_t connection, tracker::Message message);
+  void on_tracker_down();
+  void on_tracker_up();
+  void drop_owner_connection(std::uint32_t connection);
+  OwnerConnection& owner_connection(std::uint32_t connection) {
+    return owner_connections_[connection - 1];
+  }
+
+  // world_data.cc
+  void begin_send(EndIndex end, ChunkIndex chunk);
+  void stop_send(EndIndex end, ChunkIndex chunk);
+  void start_flow(EndIndex end);
+  void next_send(EndIndex end);
+  void advance(EndIndex end);
+  void schedule_end(EndIndex end);
+  void drop_queue(EndIndex end);
+  HostIndex host_of(const Endpoint& endpoint) const;
+  void settle_flows();
+  void on_flow_end(EndIndex end);
+  void on_progress(EndIndex end);
+  void on_chunk_arrived(EndIndex to, ChunkIndex chunk, std::uint32_t bytes);
+  void on_verified(EndIndex to, ChunkIndex chunk, std::uint32_t life);
+  void deliver_data(EndIndex to, ChunkIndex chunk, std::uint32_t bytes);
+
+  // world_faults.cc
+  void plan_faults();
+  void kill(HostIndex index);
+  void restart(HostIndex index);
+  void check_caps(HostIndex index) const;
+  void collect(Core& core);
+
+  Scenario scenario_;
+  Layout layout_;
+  Random random_;
+  Random loss_random_;
+  Time now_{};
+  Time end_of_time_ = kNever;
+  EventQueue events_;
+  Links links_;
+  std::vector<LinkId> rack_up_, rack_down_;
+  std::vector<Host> hosts_;  // peers first, then seeders
+  std::deque<End> ends_;
+  std::vector<InFlight> in_flight_;
+  std::vector<std::uint32_t> free_in_flight_;
+  std::vector<OwnerInFlight> owner_in_flight_;
+  std::vector<std::uint32_t> free_owner_in_flight_;
+
+  Bytes manifest_;
+  ContentId content_;
+  SwarmId swarm_id_;
+
+  std::vector<OwnerNode> owners_;
+  std::uint32_t tracker_lives_ = 0;
+  std::vector<OwnerConnection> owner_connections_;  // by connection - 1
+
+  std::uint32_t unfinished_ = 0;  // peers that should complete and have not
+  std::uint64_t trace_hash_ = 0xcbf29ce484222325u;
+  std::uint64_t events_done_ = 0;
+  std::array<std::uint64_t, static_cast<std::size_t>(EventKind::kCount)> by_kind_{};
+  std::uint64_t received_bytes_ = 0, duplicate_bytes_ = 0;
+  double cross_rack_bytes_ = 0;
+  std::vector<double> sent_over_time_, seeders_sent_over_time_;
+  Duration bucket_width_;
+  std::FILE* trace_file_ = nullptr;
+};
+
+}  // namespace p2p::sim

@@ -1,0 +1,208 @@
+// Chunks on the links, and what hosts do with them.
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "base/check.h"
+#include "tools/sim/world.h"
+
+namespace p2p::sim {
+namespace {
+
+// A receiver is told of a chunk's first bytes, of its last, and this often in between.
+constexpr std::uint32_t kFirstBytes = 1448;
+constexpr Duration kProgressInterval = std::chrono::milliseconds(200);
+// Less than this is rounding.
+constexpr double kRoundingBytes = 0.5;
+// A disk that loses chunks loses this share of what it is to read.
+constexpr double kLostReads = 0.02;
+
+}  // namespace
+
+void World::begin_send(EndIndex index, ChunkIndex chunk) {
+  End& end = ends_[index];
+  if (!end.open) return;
+  if (hosts_[end.host].loses_chunks && loss_random_.chance(kLostReads)) {
+    events_.push(now_, EventKind::kUnreadable, index, chunk);
+    return;
+  }
+  end.queue.push_back({chunk, layout_.length_of(chunk)});
+  if (end.queue.size() == 1) start_flow(index);
+}
+
+// The first of the queue goes on the links, where the flow may stand already.
+void World::start_flow(EndIndex index) {
+  End& end = ends_[index];
+  const Send& send = end.queue.front();
+  end.left = send.length;
+  end.updated = now_;
+  end.told = std::min(send.length, kFirstBytes);
+  events_.push(arrival(index ^ 1), EventKind::kData, index ^ 1, send.chunk, end.told);
+  if (links_.flows(index)) return schedule_end(index);
+  end.rate = 0;
+  const Host& from = hosts_[end.host];
+  const Host& to = hosts_[ends_[index ^ 1].host];
+  if (from.rack == to.rack) {
+    links_.start(index, std::array{from.up, to.down});
+  } else {
+    links_.start(index, std::array{from.up, rack_up_[from.rack], rack_down_[to.rack], to.down});
+  }
+}
+
+void World::next_send(EndIndex index) {
+  End& end = ends_[index];
+  end.queue.erase(end.queue.begin());
+  if (!end.queue.empty()) return start_flow(index);
+  links_.stop(index);
+  end.rate = 0;
+}
+
+void World::drop_queue(EndIndex index) {
+  End& end = ends_[index];
+  if (end.queue.empty()) return;
+  advance(index);
+  end.queue.clear();
+  links_.stop(index);
+  end.rate = 0;
+}
+
+// What went out since it was last asked.
+void World::advance(EndIndex index) {
+  End& end = ends_[index];
+  const double bytes = std::min(end.rate * to_seconds(now_ - end.updated), end.left);
+  end.left -= bytes;
+  HostReport& report = hosts_[end.host].report;
+  report.sent_bytes += bytes;
+  const auto slice = [&](Time at) {
+    return static_cast<std::size_t>(at.time_since_epoch() / bucket_width_);
+  };
+  const std::size_t last = slice(now_);
+  if (last >= sent_over_time_.size()) {
+    sent_over_time_.resize(last + 1);
+    seeders_sent_over_time_.resize(last + 1);
+  }
+  std::vector<double>& sent = report.seeder ? seeders_sent_over_time_ : sent_over_time_;
+  // Evenly over the slices that it took.
+  Time from = end.updated;
+  const double rate = now_ > from ? bytes / to_seconds(now_ - from) : 0;
+  for (std::size_t at = slice(from); at < last; ++at) {
+    const Time next = Time{} + (static_cast<std::int64_t>(at) + 1) * bucket_width_;
+    sent[at] += rate * to_seconds(next - from);
+    from = next;
+  }
+  sent[last] += rate * to_seconds(now_ - from);
+  end.updated = now_;
+  if (hosts_[end.host].rack != hosts_[ends_[index ^ 1].host].rack) cross_rack_bytes_ += bytes;
+}
+
+// An event that turns out to be too early looks again; so a later end needs no new one.
+void World::schedule_end(EndIndex index) {
+  End& end = ends_[index];
+  if (end.rate <= 0) return;
+  const double seconds = end.left / end.rate;
+  const Time at = now_ + Duration{static_cast<Duration::rep>(std::ceil(seconds * 1e9))};
+  if (at - now_ > kProgressInterval && end.progress_at == kNever) {
+    end.progress_at = now_ + kProgressInterval;
+    events_.push(end.progress_at, EventKind::kProgress, index);
+  }
+  if (end.scheduled <= at) return;
+  end.scheduled = at;
+  events_.push(at, EventKind::kFlowEnd, index);
+}
+
+void World::settle_flows() {
+  links_.settle();
+  for (FlowId flow : links_.changed()) {
+    advance(flow);
+    ends_[flow].rate = links_.rate(flow);
+    schedule_end(flow);
+  }
+}
+
+void World::on_flow_end(EndIndex index) {
+  End& end = ends_[index];
+  if (end.scheduled != now_) return;
+  end.scheduled = kNever;
+  if (end.queue.empty()) return;
+  advance(index);
+  if (end.left > kRoundingBytes) return schedule_end(index);
+  const Send send = end.queue.front();
+  events_.push(arrival(index ^ 1), EventKind::kChunkArrived, index ^ 1, send.chunk,
+               send.length - end.told);
+  next_send(index);
+  hosts_[end.host].core->swarm->on_chunk_sent(index + 1, send.chunk, now_);
+  drain(end.host);
+}
+
+void World::on_progress(EndIndex index) {
+  End& end = ends_[index];
+  end.progress_at = kNever;
+  if (end.queue.empty()) return;
+  advance(index);
+  const Send& send = end.queue.front();
+  const auto out = static_cast<std::uint32_t>(send.length - end.left);
+  if (out > end.told) {
+    events_.push(arrival(index ^ 1), EventKind::kData, index ^ 1, send.chunk, out - end.told);
+    end.told = out;
+  }
+  schedule_end(index);
+}
+
+void World::stop_send(EndIndex index, ChunkIndex chunk) {
+  End& end = ends_[index];
+  if (!end.open) return;
+  const auto found = std::find_if(end.queue.begin(), end.queue.end(),
+                                  [&](const Send& send) { return send.chunk == chunk; });
+  if (found == end.queue.end()) return;  // it is out, and was told to be
+  if (found == end.queue.begin()) {
+    advance(index);
+    const auto out = static_cast<std::uint32_t>(found->length - end.left);
+    if (out > end.told)
+      events_.push(arrival(index ^ 1), EventKind::kData, index ^ 1, chunk, out - end.told);
+    next_send(index);
+  } else {
+    end.queue.erase(found);
+  }
+  events_.push(now_, EventKind::kSendStopped, index, chunk);
+}
+
+void World::deliver_data(EndIndex to, ChunkIndex chunk, std::uint32_t bytes) {
+  const End& end = ends_[to];
+  if (!end.open || !is_alive(to)) return;
+  hosts_[end.host].core->swarm->on_data(to + 1, chunk, bytes, now_);
+  drain(end.host);
+}
+
+void World::on_chunk_arrived(EndIndex to, ChunkIndex chunk, std::uint32_t bytes) {
+  End& end = ends_[to];
+  if (!end.open || !is_alive(to)) return;
+  Host& host = hosts_[end.host];
+  host.core->swarm->on_data(to + 1, chunk, bytes, now_);
+  const auto expected = std::find(end.expected.begin(), end.expected.end(), chunk);
+  if (expected == end.expected.end()) return drain(end.host);
+  end.expected.erase(expected);
+  const Host& from = hosts_[ends_[to ^ 1].host];
+  if (trace_file_ != nullptr && !from.report.liar)
+    std::fprintf(trace_file_, "chunk %.9f %u %u %u\n", to_seconds(now_.time_since_epoch()),
+                 end.host, chunk, ends_[to ^ 1].host);
+  if (from.report.liar) {
+    host.core->swarm->on_chunk_corrupt(to + 1, chunk, now_);
+    return drain(end.host);
+  }
+  if (scenario_.disk == 0) return on_verified(to, chunk, end.life);
+  host.disk_free_at =
+      std::max(host.disk_free_at, now_) + from_seconds(layout_.length_of(chunk) / scenario_.disk);
+  events_.push(host.disk_free_at, EventKind::kVerified, to, chunk, end.life);
+  drain(end.host);
+}
+
+void World::on_verified(EndIndex to, ChunkIndex chunk, std::uint32_t life) {
+  const End& end = ends_[to];
+  Host& host = hosts_[end.host];
+  if (!host.core || host.core->life != life) return;
+  host.verified.set(chunk);
+  host.core->swarm->on_chunk_verified(to + 1, chunk, now_);
+  drain(end.host);
+}
+
+}  // namespace p2p::sim

@@ -1,0 +1,95 @@
+// What goes wrong, by plan; and the caps that nothing may grow past.
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "tools/sim/world.h"
+
+namespace p2p::sim {
+
+// Who is slow, lies, loses chunks or is killed, by lot. A liar is nothing else, so that there is no
+// doubt who should complete.
+void World::plan_faults() {
+  Random random = random_.fork("faults");
+  std::vector<HostIndex> peers(scenario_.peers);
+  for (HostIndex i = 0; i < scenario_.peers; ++i) peers[i] = i;
+  const auto count = [&](double share) {
+    return static_cast<std::size_t>(std::lround(share * scenario_.peers));
+  };
+  const auto deal = [&](double share, auto&& what) {
+    random.shuffle(peers);
+    std::size_t left = count(share);
+    for (HostIndex peer : peers) {
+      if (left == 0) return;
+      if (hosts_[peer].report.liar) continue;
+      what(hosts_[peer], peer);
+      --left;
+    }
+  };
+  deal(scenario_.liars, [](Host& host, HostIndex) { host.report.liar = true; });
+  deal(scenario_.slow, [](Host& host, HostIndex) { host.report.slow = true; });
+  deal(scenario_.disk_faults, [](Host& host, HostIndex) { host.loses_chunks = true; });
+  const double bound = scenario_.fluid_bound_seconds();
+  deal(scenario_.churn, [&](Host& host, HostIndex peer) {
+    host.report.killed = true;
+    const double at = scenario_.churn_at_once ? scenario_.seconds_of(scenario_.churn_at)
+                                              : bound * (0.25 + 0.5 * random.unit());
+    events_.push(Time{} + from_seconds(at), EventKind::kKill, peer);
+    events_.push(Time{} + from_seconds(at) + scenario_.churn_back, EventKind::kRestart, peer);
+  });
+  if (scenario_.has_tracker_down) {
+    events_.push(Time{} + from_seconds(scenario_.seconds_of(scenario_.tracker_from)),
+                 EventKind::kTrackerDown);
+    events_.push(Time{} + from_seconds(scenario_.seconds_of(scenario_.tracker_to)),
+                 EventKind::kTrackerUp);
+  }
+}
+
+// The process is gone at once; its kernel closes the connections.
+void World::kill(HostIndex index) {
+  Host& host = hosts_[index];
+  if (!host.core) {  // not there yet, or done
+    host.report.killed = false;
+    return;
+  }
+  const std::vector<EndIndex> ends = host.core->ends;
+  for (EndIndex end : ends) {
+    ends_[end].joined = false;
+    close_end(end);
+  }
+  for (std::uint32_t connection : host.core->owner_connections)
+    if (connection != 0) drop_owner_connection(connection);
+  collect(*host.core);
+  host.core.reset();
+}
+
+void World::restart(HostIndex index) {
+  const Host& host = hosts_[index];
+  if (host.report.killed && host.report.completed == kNever) start_host(index);
+}
+
+void World::collect(Core& core) {
+  if (!core.swarm) return;
+  const peer::SwarmStats stats = core.swarm->stats();
+  received_bytes_ += stats.received_bytes;
+  duplicate_bytes_ += stats.duplicate_bytes;
+}
+
+void World::check_caps(HostIndex index) const {
+  const Host& host = hosts_[index];
+  const Core& core = *host.core;
+  const auto check = [&](const char* what, std::size_t size, std::size_t cap) {
+    if (size > cap) broken(index, absl::StrCat(what, ": ", size, ", more than ", cap));
+  };
+  check("neighbours", core.book->neighbours(), scenario_.max_neighbours);
+  std::size_t expected = 0;
+  for (EndIndex end : core.ends) {
+    expected += ends_[end].expected.size();
+    check("sends on a connection", ends_[end].queue.size(), peer::kMaxQueuedRequests);
+  }
+  const std::size_t most =
+      std::max<std::size_t>(scenario_.schedule.max_window_bytes / layout_.chunk_bytes, 1);
+  check("chunks on their way", expected, most);
+}
+
+}  // namespace p2p::sim

@@ -1,0 +1,241 @@
+// Connections between hosts, and what is said on them before, beside and after the swarm's own
+// messages: as net/swarm_session.cc does it.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "tools/sim/world.h"
+
+namespace p2p::sim {
+namespace {
+
+// TCP's three packets and the three of the handshake, the last with the Join behind it.
+constexpr int kDialLatencies = 5;
+constexpr Duration kMinPeersInterval = std::chrono::seconds(5);
+// A lost packet is noticed by those behind it, or by a timer; this much later at least.
+constexpr int kLateLatencies = 3;
+constexpr Duration kLeastLate = std::chrono::milliseconds(2);
+
+}  // namespace
+
+HostIndex World::host_of(const Endpoint& endpoint) const {
+  const ByteView bytes = endpoint.address.wire_bytes();
+  const HostIndex high = scenario_.racks > 1 ? 0 : HostIndex{bytes[1]} << 16;
+  return high | HostIndex{bytes[2]} << 8 | bytes[3];
+}
+
+void World::dial(HostIndex index, const Endpoint& endpoint) {
+  Core& core = *hosts_[index].core;
+  const auto dialler = static_cast<EndIndex>(ends_.size());
+  for (HostIndex host : {index, host_of(endpoint)}) {
+    ends_.emplace_back().host = host;
+    ends_.back().endpoint = endpoint;
+  }
+  ends_[dialler].open = true;
+  ends_[dialler].dialled = true;
+  ends_[dialler].life = core.life;
+  core.ends.push_back(dialler);
+  events_.push(now_ + kDialLatencies * scenario_.latency, EventKind::kDialArrived, dialler + 1);
+}
+
+void World::on_dial_arrived(EndIndex index) {
+  const EndIndex dialler = index ^ 1;
+  if (!ends_[dialler].open || !is_alive(dialler)) return;
+  End& end = ends_[index];
+  Host& host = hosts_[end.host];
+  if (!host.core || host.endpoint != end.endpoint) {
+    events_.push(arrival(dialler), EventKind::kDialFailed, dialler);
+    return;
+  }
+  end.open = true;
+  end.life = host.core->life;
+  host.core->ends.push_back(index);
+  on_join(index);
+  drain(end.host);
+}
+
+Time World::arrival(EndIndex to) {
+  Time at = now_ + scenario_.latency;
+  if (scenario_.loss > 0) {
+    if (loss_random_.chance(scenario_.loss))
+      at += std::max(kLateLatencies * scenario_.latency, kLeastLate);
+    at = std::max(at, ends_[to].last_arrival);
+    ends_[to].last_arrival = at;
+  }
+  return at;
+}
+
+void World::send(EndIndex from, peer::Message message) {
+  if (!ends_[from].open) return;
+  std::uint32_t slot = 0;
+  if (free_in_flight_.empty()) {
+    slot = static_cast<std::uint32_t>(in_flight_.size());
+    in_flight_.emplace_back();
+  } else {
+    slot = free_in_flight_.back();
+    free_in_flight_.pop_back();
+  }
+  in_flight_[slot].to = from ^ 1;
+  in_flight_[slot].message = std::move(message);
+  events_.push(arrival(from ^ 1), EventKind::kMessage, slot);
+}
+
+// What is advertised is verified.
+void World::check_sent(EndIndex index, const peer::Message& message) {
+  const HostIndex host = ends_[index].host;
+  const Bitfield& verified = hosts_[host].verified;
+  note(message.index());
+  if (const auto* have = std::get_if<peer::Have>(&message)) {
+    for (ChunkIndex chunk : have->chunks) {
+      note(chunk);
+      if (!verified.test(chunk)) broken(host, absl::StrCat("it tells of chunk ", chunk));
+    }
+    note(have->load);
+  } else if (const auto* chunks = std::get_if<peer::Chunks>(&message)) {
+    if (chunks->have.has_any_not_in(verified)) broken(host, "it tells of chunks it has not");
+  } else if (const auto* give = std::get_if<peer::Give>(&message)) {
+    note(give->chunk);
+    if (!verified.test(give->chunk)) broken(host, absl::StrCat("it gives chunk ", give->chunk));
+  } else if (const auto* request = std::get_if<peer::Request>(&message)) {
+    note(request->chunk);
+    if (request->chunk != peer::kAnyChunk && verified.test(request->chunk))
+      broken(host, absl::StrCat("it requests chunk ", request->chunk, ", which it has"));
+  }
+}
+
+void World::on_message(EndIndex index, peer::Message& message) {
+  End& end = ends_[index];
+  if (!end.open || !is_alive(index)) return;
+  Core& core = *hosts_[end.host].core;
+  if (end.joined && core.swarm && message.index() != 0 &&
+      !std::holds_alternative<peer::Bye>(message) &&
+      !std::holds_alternative<peer::Peers>(message) &&
+      !std::holds_alternative<peer::ManifestRequest>(message) &&
+      !std::holds_alternative<peer::ManifestPart>(message)) {
+    core.swarm->on_message(index + 1, message, now_);
+  } else if (const auto* bye = std::get_if<peer::Bye>(&message)) {
+    on_bye(index, *bye);
+  } else if (std::holds_alternative<peer::Join>(message)) {
+    on_join(index);
+  } else if (const auto* peers = std::get_if<peer::Peers>(&message)) {
+    if (now_ >= end.next_peers) core.book->on_candidates(peers->endpoints, false, now_);
+    end.next_peers = now_ + kMinPeersInterval;
+    core.book_dirty = true;
+  } else if (!end.joined) {
+    broken(end.host, "it got a message before Join");
+  } else if (const auto* request = std::get_if<peer::ManifestRequest>(&message)) {
+    peer::ManifestPart part;
+    if (core.swarm) {
+      part.total_bytes = static_cast<std::uint32_t>(manifest_.size());
+      part.offset = request->offset;
+      const std::size_t bytes =
+          std::min(manifest_.size() - request->offset, peer::kMaxManifestPartBytes);
+      part.data.assign(manifest_.begin() + request->offset,
+                       manifest_.begin() + static_cast<std::ptrdiff_t>(request->offset + bytes));
+    }
+    send(index, std::move(part));
+  } else if (const auto* part = std::get_if<peer::ManifestPart>(&message)) {
+    if (core.manifest) core.manifest->on_part(index + 1, *part, now_);
+  } else if (auto* chunks = std::get_if<peer::Chunks>(&message)) {
+    if (end.early) broken(end.host, "it got Chunks twice");
+    end.early = std::move(*chunks);
+    core.manifest->on_has_manifest(index + 1, now_);
+  } else {
+    broken(end.host, "it got a chunk message and has sent no Chunks");
+  }
+  drain(ends_[index].host);
+}
+
+// The other side has said Join.
+void World::on_join(EndIndex index) {
+  End& end = ends_[index];
+  Core& core = *hosts_[end.host].core;
+  const End& other = ends_[index ^ 1];
+  if (!end.dialled) send(index, peer::Join{});
+  core.book_dirty = true;
+  std::optional<Endpoint> dialled;
+  Endpoint listens = end.endpoint;
+  if (end.dialled)
+    dialled = end.endpoint;
+  else
+    listens = hosts_[other.host].endpoint;
+  // Whoever dialled is alive, or has been a latency ago.
+  PeerId peer;
+  if (hosts_[other.host].core) peer = hosts_[other.host].core->id;
+  if (!core.book->on_joined(index + 1, peer, dialled, listens, now_)) return;
+  end.joined = true;
+  if (core.swarm)
+    enter_swarm(index);
+  else
+    core.manifest->on_connected(index + 1, now_);
+}
+
+void World::enter_swarm(EndIndex index) {
+  End& end = ends_[index];
+  const Host& other = hosts_[ends_[index ^ 1].host];
+  Core& core = *hosts_[end.host].core;
+  core.swarm->on_connected(index + 1, other.core ? other.core->id : PeerId{}, now_);
+  if (const auto early = std::exchange(end.early, std::nullopt))
+    core.swarm->on_message(index + 1, *early, now_);
+}
+
+void World::on_bye(EndIndex index, const peer::Bye& bye) {
+  End& end = ends_[index];
+  Core& core = *hosts_[end.host].core;
+  core.book_dirty = true;
+  if (end.joined)
+    leave_neighbour(index);
+  else if (end.dialled)
+    core.book->on_dial_failed(end.endpoint, bye.reason == peer::ByeReason::kSelf, now_);
+  end.joined = false;
+  close_end(index);
+}
+
+void World::leave_neighbour(EndIndex index) {
+  Core& core = *hosts_[ends_[index].host].core;
+  core.book->on_disconnected(index + 1, now_);
+  core.book_dirty = true;
+  if (core.swarm)
+    core.swarm->on_disconnected(index + 1, now_);
+  else
+    core.manifest->on_disconnected(index + 1, now_);
+}
+
+void World::say_bye(EndIndex index, peer::Bye bye) {
+  End& end = ends_[index];
+  if (!end.open) return;
+  if (std::exchange(end.joined, false)) {
+    leave_neighbour(index);
+  } else if (end.dialled) {
+    hosts_[end.host].core->book->on_dial_failed(end.endpoint, true, now_);
+    hosts_[end.host].core->book_dirty = true;
+  }
+  send(index, std::move(bye));
+  close_end(index);
+}
+
+// The other side hears of it when what was said before has arrived.
+void World::close_end(EndIndex index) {
+  End& end = ends_[index];
+  if (!std::exchange(end.open, false)) return;
+  drop_queue(index);
+  std::erase(hosts_[end.host].core->ends, index);
+  events_.push(arrival(index ^ 1), EventKind::kClosed, index ^ 1);
+}
+
+void World::on_closed(EndIndex index) {
+  End& end = ends_[index];
+  if (!end.open || !is_alive(index)) return;
+  if (std::exchange(end.joined, false)) {
+    leave_neighbour(index);
+  } else if (end.dialled) {
+    hosts_[end.host].core->book->on_dial_failed(end.endpoint, false, now_);
+    hosts_[end.host].core->book_dirty = true;
+  }
+  end.open = false;
+  drop_queue(index);
+  std::erase(hosts_[end.host].core->ends, index);
+  drain(end.host);
+}
+
+}  // namespace p2p::sim
