@@ -29,7 +29,7 @@ class RequestWindow {
     std::uint32_t first_chunks = 2;
     std::uint32_t min_chunks = 8;
     Duration time = std::chrono::milliseconds(10);
-    std::uint64_t max_bytes = 32 * 1024 * 1024;
+    std::uint64_t max_bytes = 64 * 1024 * 1024;
   };
 
   RequestWindow(Config config, std::uint32_t chunk_bytes, Time now)

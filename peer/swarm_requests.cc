@@ -18,6 +18,9 @@ constexpr double kSpeedWeight = 0.25;  // of the newest measurement in the mean
 
 // A request behind fewer than this at a neighbour has a slot at once.
 constexpr float kServedAtOnce = 4;
+// The queue of a complete neighbour counts this much: it must never run empty, for a seeder's
+// uplink is what everybody waits for, and news of its load is as late as the path is long.
+constexpr double kSeederDiscount = 0.5;
 // Rejects of chunks it had advertised, with no chunk in between, before a neighbour is dropped.
 constexpr std::uint32_t kMaxIdleRejects = 32;
 constexpr Duration kBusyPause = std::chrono::seconds(1);
@@ -161,7 +164,8 @@ double Swarm::expected_seconds(const Neighbour& neighbour) const {
 }
 
 double Swarm::score(const Neighbour& neighbour) const {
-  const double queue = static_cast<double>(neighbour.asks.size()) + neighbour.load + 1;
+  double queue = static_cast<double>(neighbour.asks.size()) + neighbour.load + 1;
+  if (neighbour.have.all()) queue *= kSeederDiscount;
   const double same = kSameSpeed * mean_speed();
   if (neighbour.speed == 0 || neighbour.speed >= same) return queue;
   return queue * same / neighbour.speed;
