@@ -277,7 +277,7 @@ void Swarm::ask_twice_at_the_end(Time now) {
     Time latest = now;
     for (const auto& neighbour : neighbours_) {
       for (const Ask& ask : neighbour->asks) {
-        if (ask.cancelled || ask.chunk == kAnyChunk) continue;
+        if (ask.chunk == kAnyChunk || !is_waiting(ask)) continue;
         const Time end = expected_end(*neighbour, ask, now);
         if (end <= latest || times_asked(ask.chunk) > 1) continue;
         const Neighbour* other = other_source(*neighbour, ask.chunk, now);

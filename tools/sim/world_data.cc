@@ -178,8 +178,10 @@ void World::on_chunk_arrived(EndIndex to, ChunkIndex chunk, std::uint32_t bytes)
   if (!end.open || !is_alive(to)) return;
   Host& host = hosts_[end.host];
   host.core->swarm->on_data(to + 1, chunk, bytes, now_);
+  drain(end.host);
+  if (!end.open || !is_alive(to)) return;
   const auto expected = std::find(end.expected.begin(), end.expected.end(), chunk);
-  if (expected == end.expected.end()) return drain(end.host);
+  if (expected == end.expected.end()) return;
   end.expected.erase(expected);
   const Host& from = hosts_[ends_[to ^ 1].host];
   if (trace_file_ != nullptr && !from.report.liar)
