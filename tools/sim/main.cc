@@ -108,7 +108,8 @@ void add_options(CLI::App& app, Options& options) {
   app.add_option("--max-neighbours", s.max_neighbours)->take_last()->group("Schedule");
   app.add_option("--window", s.schedule.min_window_chunks)->take_last()->group("Schedule");
   add_parsed(app, "--window-bytes", "most bytes outstanding", size(s.schedule.max_window_bytes));
-  add_parsed(app, "--window-time", "that a window must bridge besides round trips", time(s.schedule.window_time));
+  add_parsed(app, "--window-time", "that a window must bridge besides round trips",
+             time(s.schedule.window_time));
   app.add_option("--seed-slots", s.schedule.seeder_slots)->take_last()->group("Schedule");
   app.add_option("--slots", s.schedule.upload_slots)->take_last()->group("Schedule");
   app.set_config("--scenario", "", "a scenario file: the same keys as these flags (TOML)");
