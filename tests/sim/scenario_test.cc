@@ -117,11 +117,15 @@ TEST_CASE("churn is a share, with a moment and a pause where they are given") {
   CHECK(scenario.churn_at.value == 0.5);
   CHECK(scenario.churn_at.is_share);
   CHECK(scenario.churn_back == seconds(2));
+  Scenario in_percent;
+  REQUIRE(parse_churn("25%@50%+2s", in_percent));
+  CHECK(in_percent.churn == 0.25);
+  CHECK(in_percent.churn_at.value == 0.5);
   Scenario without_pause;
   REQUIRE(parse_churn("1@3s", without_pause));
   CHECK(without_pause.churn_at.value == 3);
   CHECK(without_pause.churn_back == Scenario{}.churn_back);
-  for (const char* text : {"", "1.5", "-0.1", "nan", "x@3s"})
+  for (const char* text : {"", "1.5", "-0.1", "nan", "x@3s", "101%", "%", "5s"})
     CHECK(refusal(parse_churn, text).find("not a share between 0 and 1") == 0);
   CHECK(refusal(parse_churn, "0.1@").find("not a moment") == 0);
   CHECK(refusal(parse_churn, "0.1@3s+").find("not a time") == 0);

@@ -17,18 +17,20 @@ Error bad(std::string_view what, const std::string& text, std::string_view examp
                                                "'; write it like ", std::string(example))};
 }
 
-Result<double> parse_share(const std::string& text) {
-  double share = 0;
-  if (absl::SimpleAtod(text, &share) && share >= 0 && share <= 1) return share;
-  return bad("a share between 0 and 1", text, "0.05");
-}
-
 // Number and unit of "100us".
 std::pair<double, std::string> split_unit(const std::string& text) {
   const std::size_t digits = text.find_first_not_of("0123456789.");
   double value = -1;
   if (digits == 0 || !absl::SimpleAtod(text.substr(0, digits), &value)) return {-1, ""};
   return {value, digits == std::string::npos ? "" : text.substr(digits)};
+}
+
+// "0.05" or "5%".
+Result<double> parse_share(const std::string& text) {
+  const auto [value, unit] = split_unit(text);
+  const double share = unit == "%" ? value / 100 : value;
+  if ((unit.empty() || unit == "%") && share >= 0 && share <= 1) return share;
+  return bad("a share between 0 and 1", text, "0.05 or 5%");
 }
 
 std::string rate_text(double rate) { return absl::StrCat(std::llround(rate), "B/s"); }
