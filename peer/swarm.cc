@@ -151,7 +151,7 @@ void Swarm::handle(Neighbour& neighbour, const Chunks& chunks, Time now) {
   if (part_if_both_complete(neighbour, now)) return;
   if (!neighbour.have.all()) count_neighbour(neighbour);
   // What happened since our own Chunks could not be told before.
-  tell_untold(neighbour, now);
+  if (!neighbour.untold.empty()) tell(neighbour, now);
   Lost lost;
   for (ChunkIndex chunk = lost_.next_set(0); chunk < lost_.size();
        chunk = lost_.next_set(chunk + 1)) {
@@ -264,13 +264,16 @@ void Swarm::on_chunk_corrupt(ConnectionId connection, ChunkIndex chunk, Time now
   finish_input(now);
 }
 
-void Swarm::tell(Neighbour& neighbour, const std::vector<ChunkIndex>& chunks, Time now) {
+// What the neighbour has not heard of, and our load; that alone where there is nothing else.
+void Swarm::tell(Neighbour& neighbour, Time now) {
+  const std::vector<ChunkIndex> untold = std::exchange(neighbour.untold, {});
   const std::uint32_t load = load_for(neighbour, now);
-  for (std::size_t at = 0; at < chunks.size(); at += kMaxChunksInHave) {
-    const auto first = chunks.begin() + static_cast<std::ptrdiff_t>(at);
-    const std::size_t count = std::min(chunks.size() - at, kMaxChunksInHave);
-    send(neighbour, Have{{first, first + static_cast<std::ptrdiff_t>(count)}, load}, now);
-  }
+  auto first = untold.begin();
+  do {
+    const auto count = std::min<std::ptrdiff_t>(untold.end() - first, kMaxChunksInHave);
+    send(neighbour, Have{{first, first + count}, load}, now);
+    first += count;
+  } while (first != untold.end());
 }
 
 // Who lacks one of them hears at once. Everybody else hears soon: a giver must know what we lack,
@@ -282,15 +285,11 @@ void Swarm::flush_haves(Time now) {
     if (!neighbour->ready) continue;
     const bool lacks = std::any_of(untold_.begin(), untold_.end(),
                                    [&](ChunkIndex chunk) { return !neighbour->have.test(chunk); });
-    if (lacks || completed_ || untold.size() >= kMostUntold) tell_untold(*neighbour, now);
+    if (lacks || completed_ || untold.size() >= kMostUntold) tell(*neighbour, now);
   }
   untold_.clear();
   const double chunk_seconds = layout_.chunk_bytes / std::max(window_.bytes_per_second(), 1.0);
   tell_at_ = now + std::min(from_seconds(chunk_seconds * kTellPart), kMostTellInterval);
-}
-
-void Swarm::tell_untold(Neighbour& neighbour, Time now) {
-  tell(neighbour, std::exchange(neighbour.untold, {}), now);
 }
 
 // What every input ends with.

@@ -181,8 +181,7 @@ class Swarm {
   void open_chunk(ChunkIndex chunk);
   void close_chunk(ChunkIndex chunk);
   void finish_input(Time now);
-  void tell(Neighbour& neighbour, const std::vector<ChunkIndex>& chunks, Time now);
-  void tell_untold(Neighbour& neighbour, Time now);
+  void tell(Neighbour& neighbour, Time now);
   void flush_haves(Time now);
 
   // swarm_requests.cc: what to ask of whom.

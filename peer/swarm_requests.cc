@@ -57,7 +57,7 @@ void Swarm::ask(Neighbour& neighbour, ChunkIndex chunk, Time now) {
   ++live_;
   wake_by(ask.overdue_at);
   if (chunk == kAnyChunk) {
-    if (!neighbour.untold.empty()) tell_untold(neighbour, now);  // so that it chooses well
+    if (!neighbour.untold.empty()) tell(neighbour, now);  // so that it chooses well
     ++neighbour.anys;
     ++anys_;
   } else {

@@ -52,7 +52,7 @@ bool Swarm::check_silence(Neighbour& neighbour, Time now) {
   const bool queues = !neighbour.uploads.queue.empty();
   if (now - neighbour.last_said >= config_.keep_alive ||
       (queues && now - neighbour.told_at >= kLoadInterval)) {
-    send(neighbour, Have{{}, load_for(neighbour, now)}, now);
+    tell(neighbour, now);
   }
   wake_by(neighbour.last_said + config_.keep_alive);
   if (queues) wake_by(neighbour.told_at + kLoadInterval);

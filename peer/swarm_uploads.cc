@@ -1,6 +1,5 @@
 // The swarm's giving side: requests of neighbours, and what ends them.
 #include <algorithm>
-#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "peer/neighbour.h"
@@ -85,8 +84,7 @@ void Swarm::tell_load(Time now) {
     const std::int64_t told = neighbour->told_load;
     // The longer the queue, the less does it matter.
     if (std::abs(load - told) <= 1 + told / 4) continue;
-    const std::vector<ChunkIndex> untold = std::exchange(neighbour->untold, {});
-    send(*neighbour, Have{untold, load_for(*neighbour, now)}, now);
+    tell(*neighbour, now);
   }
 }
 
