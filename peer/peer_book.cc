@@ -325,10 +325,10 @@ void PeerBook::set_complete(Time now) {
 
 std::size_t PeerBook::wanted() const {
   if (complete_) return 0;
+  if (is_hungry()) return config_.degree;  // those at hand may be of our own group
   const auto at_hand = static_cast<std::size_t>(
       std::count_if(candidates_.begin(), candidates_.end(),
                     [&](const Candidate& candidate) { return is_usable(candidate); }));
-  if (is_hungry()) return config_.degree;  // those at hand may be of our own group
   const std::size_t have = neighbours_.size() + dialling_ + at_hand;
   return have >= config_.degree ? 0 : config_.degree - have;
 }

@@ -25,11 +25,12 @@ namespace p2p::peer {
 
 class RequestWindow {
  public:
+  // The product's numbers stand in SwarmConfig.
   struct Config {
-    std::uint32_t first_chunks = 2;
-    std::uint32_t min_chunks = 8;
-    Duration time = std::chrono::milliseconds(10);
-    std::uint64_t max_bytes = 64 * 1024 * 1024;
+    std::uint32_t first_chunks;
+    std::uint32_t min_chunks;
+    Duration time;
+    std::uint64_t max_bytes;
   };
 
   RequestWindow(Config config, std::uint32_t chunk_bytes, Time now)
@@ -38,6 +39,7 @@ class RequestWindow {
   }
 
   static constexpr std::uint32_t kChunksPerStep = 8;
+  // An inflow below this part of the best has slowed.
   static constexpr double kSlowed = 0.3;
   // One more for each so many that we are behind.
   static constexpr std::uint32_t kCatchUp = 2;

@@ -52,9 +52,10 @@ class UploadQueue {
     bool chosen = false;  // by us, for a request for kAnyChunk
   };
 
+  // The product's numbers stand in SwarmConfig.
   struct Slots {
-    std::uint32_t first = 1;
-    std::uint32_t most = 8;
+    std::uint32_t first;
+    std::uint32_t most;
   };
   static constexpr std::uint32_t kSendsPerSlot = 4;
 

@@ -248,15 +248,27 @@ TEST_CASE("one more slot opens for each few whole sends, up to the most") {
   }
 }
 
+namespace {
+
+// Three that wait with three requests each, who has the most chunks first.
+struct Unequal {
+  explicit Unequal(UploadQueue& queue) {
+    far.held = 900;
+    middle.held = 500;
+    behind.held = 3;
+    const Bitfield nothing(1000);
+    for (UploadClient* client : {&far, &middle, &behind})
+      for (ChunkIndex chunk = 0; chunk < 3; ++chunk) queue.push(*client, chunk, nothing);
+  }
+  UploadClient far, middle, behind;
+};
+
+}  // namespace
+
 TEST_CASE("who has the fewest chunks is served first, however late it asks") {
   UploadQueue queue = make_queue(1, 1000);
-  UploadClient far, middle, behind;
-  far.held = 900;
-  middle.held = 500;
-  behind.held = 3;
-  const Bitfield nothing(1000);
-  for (UploadClient* client : {&far, &middle, &behind})
-    for (ChunkIndex chunk = 0; chunk < 3; ++chunk) queue.push(*client, chunk, nothing);
+  Unequal clients(queue);
+  auto& [far, middle, behind] = clients;
   for (UploadClient* expected : {&behind, &behind, &behind, &middle, &middle, &middle, &far}) {
     const auto start = queue.start(kStart);
     CHECK(start->client == expected);
@@ -266,13 +278,8 @@ TEST_CASE("who has the fewest chunks is served first, however late it asks") {
 
 TEST_CASE("a second send to who has the fewest waits until everyone is being sent one") {
   UploadQueue queue = make_queue(4, 1000);
-  UploadClient far, middle, behind;
-  far.held = 900;
-  middle.held = 500;
-  behind.held = 3;
-  const Bitfield nothing(1000);
-  for (UploadClient* client : {&far, &middle, &behind})
-    for (ChunkIndex chunk = 0; chunk < 3; ++chunk) queue.push(*client, chunk, nothing);
+  Unequal clients(queue);
+  auto& [far, middle, behind] = clients;
   for (UploadClient* expected : {&behind, &middle, &far, &behind})
     CHECK(queue.start(kStart)->client == expected);
 }
