@@ -21,10 +21,9 @@ enum class EventKind : std::uint8_t {
   kProgress,      // a: end that sends
   kSendStopped,   // a: end that sends, b: chunk
   kUnreadable,    // a: end that sends, b: chunk
-  kClosed,        // a: end whose other side has closed
+  kClosed,        // a: end whose other side has closed, or did not answer the dial
   kHostTimer,     // a: host
   kDialArrived,   // a: end that was dialled
-  kDialFailed,    // a: end that dialled
   kArrive,        // a: host
   kKill,          // a: host
   kRestart,       // a: host

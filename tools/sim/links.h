@@ -35,10 +35,9 @@ class Links {
   // in a deterministic order, each once.
   void settle();
   std::span<const FlowId> changed() const { return changed_; }
-  // The rate before this settle().
+  // Is there anything to settle?
   bool dirty() const { return !queue_.empty(); }
 
-  double capacity(LinkId link) const { return links_[link].capacity; }
   // The sum of the rates on it.
   double load(LinkId link) const;
   std::size_t count(LinkId link) const { return links_[link].flows.size(); }

@@ -117,8 +117,7 @@ void World::run(Duration limit) {
 void World::dispatch(const Event& event) {
   switch (event.kind) {
     case EventKind::kMessage: {
-      InFlight message = std::move(in_flight_[event.a]);
-      free_in_flight_.push_back(event.a);
+      InFlight message = in_flight_.take(event.a);
       return on_message(message.to, message.message);
     }
     case EventKind::kData:
@@ -137,13 +136,6 @@ void World::dispatch(const Event& event) {
       return on_host_timer(event.a);
     case EventKind::kDialArrived:
       return on_dial_arrived(event.a);
-    case EventKind::kDialFailed:
-      if (!is_alive(event.a) || !ends_[event.a].open) return;
-      ends_[event.a].open = false;
-      std::erase(hosts_[ends_[event.a].host].core->ends, event.a);
-      hosts_[ends_[event.a].host].core->book->on_dial_failed(ends_[event.a].endpoint, false, now_);
-      hosts_[ends_[event.a].host].core->book_dirty = true;
-      return drain(ends_[event.a].host);
     case EventKind::kSendStopped:
       if (!is_alive(event.a) || !ends_[event.a].open) return;
       hosts_[ends_[event.a].host].core->swarm->on_send_stopped(event.a + 1, event.b, now_);
@@ -169,16 +161,10 @@ void World::dispatch(const Event& event) {
       return on_owner_gone(event.a);
     case EventKind::kOwnerLost:
       return on_owner_lost(event.a);
-    case EventKind::kToOwner: {
-      OwnerInFlight message = std::move(owner_in_flight_[event.a]);
-      free_owner_in_flight_.push_back(event.a);
-      return on_to_owner(message);
-    }
-    case EventKind::kFromOwner: {
-      OwnerInFlight message = std::move(owner_in_flight_[event.a]);
-      free_owner_in_flight_.push_back(event.a);
-      return on_from_owner(message);
-    }
+    case EventKind::kToOwner:
+      return on_to_owner(owner_in_flight_.take(event.a));
+    case EventKind::kFromOwner:
+      return on_from_owner(owner_in_flight_.take(event.a));
     case EventKind::kOwnerTimer:
       return on_owner_timer(event.a);
     case EventKind::kTrackerDown:

@@ -37,6 +37,7 @@
 #include "tools/sim/event_queue.h"
 #include "tools/sim/links.h"
 #include "tools/sim/scenario.h"
+#include "tools/sim/slots.h"
 #include "tracker/announcer.h"
 #include "tracker/owner.h"
 
@@ -190,7 +191,7 @@ class World {
   void on_bye(EndIndex end, const peer::Bye& bye);
   void enter_swarm(EndIndex end);
   void say_bye(EndIndex end, peer::Bye bye);
-  void leave_neighbour(EndIndex end);
+  void part(EndIndex end, bool for_good);
   void close_end(EndIndex end);
   void on_closed(EndIndex end);
   void check_sent(EndIndex end, const peer::Message& message);
@@ -204,8 +205,8 @@ class World {
   void on_owner_up(HostIndex host, std::uint32_t owner, std::uint32_t life);
   void on_owner_gone(std::uint32_t connection);
   void on_owner_lost(std::uint32_t connection);
-  void on_to_owner(OwnerInFlight& message);
-  void on_from_owner(OwnerInFlight& message);
+  void on_to_owner(const OwnerInFlight& message);
+  void on_from_owner(const OwnerInFlight& message);
   void on_owner_timer(std::uint32_t owner);
   void send_owner(EventKind kind, std::uint32_t connection, tracker::Message message);
   void on_tracker_down();
@@ -249,10 +250,8 @@ class World {
   std::vector<LinkId> rack_up_, rack_down_;
   std::vector<Host> hosts_;  // peers first, then seeders
   std::deque<End> ends_;
-  std::vector<InFlight> in_flight_;
-  std::vector<std::uint32_t> free_in_flight_;
-  std::vector<OwnerInFlight> owner_in_flight_;
-  std::vector<std::uint32_t> free_owner_in_flight_;
+  Slots<InFlight> in_flight_;
+  Slots<OwnerInFlight> owner_in_flight_;
 
   Bytes manifest_;
   ContentId content_;

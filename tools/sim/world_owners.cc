@@ -86,16 +86,8 @@ bool World::drain_announcer(HostIndex index) {
 }
 
 void World::send_owner(EventKind kind, std::uint32_t connection, tracker::Message message) {
-  std::uint32_t slot = 0;
-  if (free_owner_in_flight_.empty()) {
-    slot = static_cast<std::uint32_t>(owner_in_flight_.size());
-    owner_in_flight_.emplace_back();
-  } else {
-    slot = free_owner_in_flight_.back();
-    free_owner_in_flight_.pop_back();
-  }
-  owner_in_flight_[slot] = {connection, std::move(message)};
-  events_.push(now_ + scenario_.latency, kind, slot);
+  events_.push(now_ + scenario_.latency, kind,
+               owner_in_flight_.put({connection, std::move(message)}));
 }
 
 // The connection stands, or could not be made.
@@ -141,14 +133,14 @@ void World::drop_owner_connection(std::uint32_t id) {
   events_.push(now_ + scenario_.latency, EventKind::kOwnerLost, id);
 }
 
-void World::on_to_owner(OwnerInFlight& message) {
+void World::on_to_owner(const OwnerInFlight& message) {
   const OwnerConnection& connection = owner_connection(message.connection);
   if (!connection.open || owners_[connection.owner].owner == nullptr) return;
   owners_[connection.owner].owner->on_message(message.connection, message.message, now_);
   drain_owner(connection.owner);
 }
 
-void World::on_from_owner(OwnerInFlight& message) {
+void World::on_from_owner(const OwnerInFlight& message) {
   const OwnerConnection& connection = owner_connection(message.connection);
   Host& host = hosts_[connection.host];
   if (!host.core || host.core->life != connection.life) return;

@@ -44,7 +44,7 @@ void World::on_dial_arrived(EndIndex index) {
   End& end = ends_[index];
   Host& host = hosts_[end.host];
   if (!host.core || host.endpoint != end.endpoint) {
-    events_.push(arrival(dialler), EventKind::kDialFailed, dialler);
+    events_.push(arrival(dialler), EventKind::kClosed, dialler);
     return;
   }
   end.open = true;
@@ -67,17 +67,8 @@ Time World::arrival(EndIndex to) {
 
 void World::send(EndIndex from, peer::Message message) {
   if (!ends_[from].open) return;
-  std::uint32_t slot = 0;
-  if (free_in_flight_.empty()) {
-    slot = static_cast<std::uint32_t>(in_flight_.size());
-    in_flight_.emplace_back();
-  } else {
-    slot = free_in_flight_.back();
-    free_in_flight_.pop_back();
-  }
-  in_flight_[slot].to = from ^ 1;
-  in_flight_[slot].message = std::move(message);
-  events_.push(arrival(from ^ 1), EventKind::kMessage, slot);
+  events_.push(arrival(from ^ 1), EventKind::kMessage,
+               in_flight_.put({from ^ 1, std::move(message)}));
 }
 
 // What is advertised is verified.
@@ -180,21 +171,21 @@ void World::enter_swarm(EndIndex index) {
 }
 
 void World::on_bye(EndIndex index, const peer::Bye& bye) {
-  End& end = ends_[index];
-  Core& core = *hosts_[end.host].core;
-  core.book_dirty = true;
-  if (end.joined)
-    leave_neighbour(index);
-  else if (end.dialled)
-    core.book->on_dial_failed(end.endpoint, bye.reason == peer::ByeReason::kSelf, now_);
-  end.joined = false;
+  part(index, bye.reason == peer::ByeReason::kSelf);
   close_end(index);
 }
 
-void World::leave_neighbour(EndIndex index) {
-  Core& core = *hosts_[ends_[index].host].core;
-  core.book->on_disconnected(index + 1, now_);
+// Tells the cores that it is over: with a neighbour, or with an attempt to make one (then
+// `for_good`: there is no use in another).
+void World::part(EndIndex index, bool for_good) {
+  End& end = ends_[index];
+  Core& core = *hosts_[end.host].core;
   core.book_dirty = true;
+  if (!std::exchange(end.joined, false)) {
+    if (end.dialled) core.book->on_dial_failed(end.endpoint, for_good, now_);
+    return;
+  }
+  core.book->on_disconnected(index + 1, now_);
   if (core.swarm)
     core.swarm->on_disconnected(index + 1, now_);
   else
@@ -202,14 +193,8 @@ void World::leave_neighbour(EndIndex index) {
 }
 
 void World::say_bye(EndIndex index, peer::Bye bye) {
-  End& end = ends_[index];
-  if (!end.open) return;
-  if (std::exchange(end.joined, false)) {
-    leave_neighbour(index);
-  } else if (end.dialled) {
-    hosts_[end.host].core->book->on_dial_failed(end.endpoint, true, now_);
-    hosts_[end.host].core->book_dirty = true;
-  }
+  if (!ends_[index].open) return;
+  part(index, true);
   send(index, std::move(bye));
   close_end(index);
 }
@@ -226,12 +211,7 @@ void World::close_end(EndIndex index) {
 void World::on_closed(EndIndex index) {
   End& end = ends_[index];
   if (!end.open || !is_alive(index)) return;
-  if (std::exchange(end.joined, false)) {
-    leave_neighbour(index);
-  } else if (end.dialled) {
-    hosts_[end.host].core->book->on_dial_failed(end.endpoint, false, now_);
-    hosts_[end.host].core->book_dirty = true;
-  }
+  part(index, false);
   end.open = false;
   drop_queue(index);
   std::erase(hosts_[end.host].core->ends, index);
