@@ -18,6 +18,10 @@ constexpr double kSpeedWeight = 0.25;  // of the newest measurement in the mean
 
 // A request behind fewer than this at a neighbour has a slot at once.
 constexpr float kServedAtOnce = 4;
+// A request of our own in a neighbour's queue counts as much as so many of others: two chunks from
+// one neighbour share its connection and come in no faster than one, so that links ran half empty
+// beside long queues. (100 equal links in the simulator: 96.2 % used with 1, 97.4 % from 5 on.)
+constexpr double kOwnWeight = 5;
 // The queue of a complete neighbour counts this much: it must never run empty, for a seeder's
 // uplink is what everybody waits for, and news of its load is as late as the path is long.
 constexpr double kSeederDiscount = 0.5;
@@ -164,7 +168,7 @@ double Swarm::expected_seconds(const Neighbour& neighbour) const {
 }
 
 double Swarm::score(const Neighbour& neighbour) const {
-  double queue = static_cast<double>(neighbour.asks.size()) + neighbour.load + 1;
+  double queue = kOwnWeight * static_cast<double>(neighbour.asks.size()) + neighbour.load + 1;
   if (neighbour.have.all()) queue *= kSeederDiscount;
   const double same = kSameSpeed * mean_speed();
   if (neighbour.speed == 0 || neighbour.speed >= same) return queue;

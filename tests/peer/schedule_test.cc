@@ -75,6 +75,24 @@ TEST_CASE("who is not behind the mean of its neighbours keeps to the window") {
   CHECK(probe.said<Request>(1).size() <= before + 1);
 }
 
+TEST_CASE("who owes us a chunk is asked for another only where others have far more to do") {
+  const auto second_asked = [](std::uint32_t load) {
+    Probe probe = fetcher({.first_window_chunks = 2, .min_window_chunks = 2});
+    probe.join(1, nothing());
+    probe.join(2, nothing());
+    probe.join(3, bits(kCount, {90, 91}));  // takes the whole window while 1 and 2 tell
+    probe.say(1, Have{{0, 1}, 0});
+    probe.say(2, Have{{2, 3}, load});
+    probe.deliver(3, probe.said<Request>(3).at(0).chunk);
+    CHECK(probe.said<Request>(1).size() == 1);
+    probe.deliver(3, probe.said<Request>(3).at(1).chunk);
+    return probe.said<Request>(1).size() == 2 ? 1 : 2;
+  };
+  CHECK(second_asked(1) == 2);
+  CHECK(second_asked(4) == 2);
+  CHECK(second_asked(6) == 1);
+}
+
 TEST_CASE("of two that ask the one with fewer chunks is served first") {
   Probe probe = seeder(steady_config(1));
   Bitfield half(kCount);
