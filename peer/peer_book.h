@@ -27,12 +27,12 @@ namespace p2p::peer {
 struct PeerBookConfig {
   PeerId self;
   // We dial until we have this many neighbours...
-  std::size_t degree = 10;
+  std::size_t degree = 8;
   // ...and are found by others up to this many: not many more, for where some peers have several
   // times the neighbours of others, their links are not all used (with 50, a simulated swarm lost a
   // fifth of its speed). At the cap, a newcomer takes the place of a neighbour that has been there
   // for kSettled, so that no island forms.
-  std::size_t max_neighbours = 20;
+  std::size_t max_neighbours = 16;
   std::size_t max_dialing = 8;
   std::size_t max_candidates = 2000;
 };

@@ -11,10 +11,6 @@
 namespace p2p::peer {
 namespace {
 
-// Chunks verified within this part of the time that a chunk takes to come in share one Have; the
-// first after a pause goes at once.
-constexpr double kTellPart = 0.5;
-constexpr Duration kMostTellInterval = std::chrono::milliseconds(10);
 // A neighbour that has what we tell of hears of it with what it lacks, or when there are so many.
 constexpr std::size_t kMostUntold = 8;
 
@@ -289,7 +285,7 @@ void Swarm::flush_haves(Time now) {
   }
   untold_.clear();
   const double chunk_seconds = layout_.chunk_bytes / std::max(window_.bytes_per_second(), 1.0);
-  tell_at_ = now + std::min(from_seconds(chunk_seconds * kTellPart), kMostTellInterval);
+  tell_at_ = now + std::min(from_seconds(chunk_seconds), config_.tell_interval);
 }
 
 // What every input ends with.

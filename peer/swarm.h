@@ -52,6 +52,9 @@ struct SwarmConfig {
   Duration overdue_floor = std::chrono::seconds(1);
   // No byte for a request in this time: the peer is dropped.
   Duration stuck_after = std::chrono::seconds(20);
+  // Chunks verified within the time that a chunk takes to come in share one Have, but none waits
+  // longer than this. The first after a pause goes at once.
+  Duration tell_interval = std::chrono::milliseconds(50);
   Duration keep_alive = std::chrono::seconds(30);
   Duration silence = std::chrono::seconds(90);
 };

@@ -411,7 +411,7 @@ TEST_CASE("Haves of chunks verified together share a message") {
     probe.say(2, Give{chunk, 0});
     probe.deliver(2, chunk);
   }
-  probe.wait(milliseconds(10));
+  probe.wait(SwarmConfig{}.tell_interval);
   const auto haves = probe.said<Have>(1);
   REQUIRE(haves.size() == 2);
   CHECK(haves[0].chunks == std::vector<ChunkIndex>{1});
