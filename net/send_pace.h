@@ -14,7 +14,7 @@ namespace p2p::net {
 
 class SendPace {
  public:
-  static constexpr std::size_t kLeastBytes = 16 * 1024;
+  static constexpr std::size_t kLeastBytes = 8 * 1024;
   static constexpr std::size_t kMostBytes = 256 * 1024;
   // Before anything is measured.
   static constexpr std::size_t kFirstBytes = 32 * 1024;
