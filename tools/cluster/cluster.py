@@ -65,7 +65,8 @@ def parse_arguments(arguments):
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="in place of the file's")
     parser.add_argument("--json", action="store_true", help="the figures as one JSON object, on stdout")
     parser.add_argument("--timeline", action="store_true", help="how full the links were, second by second")
-    parser.add_argument("--congestion", metavar="NAME", help="congestion control of all hosts; the system's own if not set")
+    parser.add_argument("--congestion", metavar="NAME", default=network.CONGESTION,
+                        help="congestion control of all hosts; cubic, as on most systems")
     parser.add_argument("--folder", default="/dev/shm", help="where content and copies lie for the time; a tmpfs")
     return parser.parse_args(arguments)
 

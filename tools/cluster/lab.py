@@ -44,22 +44,30 @@ class Process:
         self.lines = []
         self._rest = b""
 
-    def start(self):
+    def prepare(self):
+        """Everything but the program itself, which waits for start(). Forking forty takes longer than the first needs to
+        get going; so all are there before the first of them starts."""
         network_namespace = self.lab.network.namespace(self.host)
 
-        def prepare():
+        def enter():
             network.enter(network_namespace)
             network.die_with_parent()
 
         # State (join secrets) is each host's own, as on real ones.
         environment = {**os.environ, "XDG_STATE_HOME": str(self.folder / "state")}
         with open(self.log, "ab") as log:
-            self.popen = subprocess.Popen([self.lab.binary, *map(str, self.arguments)], env=environment,
-                                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
-                                          cwd=self.folder, preexec_fn=prepare)
+            self.popen = subprocess.Popen(["sh", "-c", 'read -r go && exec "$@" </dev/null', "p2p", self.lab.binary,
+                                           *map(str, self.arguments)], env=environment, stdin=subprocess.PIPE,
+                                          stdout=subprocess.PIPE, stderr=log, cwd=self.folder, preexec_fn=enter)
         os.set_blocking(self.popen.stdout.fileno(), False)
         self.lab.selector.register(self.popen.stdout, selectors.EVENT_READ, self)
+
+    def start(self):
+        if self.popen is None or self.popen.stdin.closed:
+            self.prepare()
         self.wanted = True
+        self.popen.stdin.write(b"go\n")
+        self.popen.stdin.close()
         self.on_started()
 
     def on_readable(self):
@@ -151,7 +159,7 @@ class Fetcher(Process):
 class Lab:
     """`with Lab(...) as lab: lab.run()`. Leaves nothing: no process, no namespace, no file."""
 
-    def __init__(self, scenario, binary, congestion=None, timeline=False, folder=None):
+    def __init__(self, scenario, binary, congestion=network.CONGESTION, timeline=False, folder=None):
         self.scenario, self.binary, self.timeline = scenario, str(pathlib.Path(binary).resolve()), timeline
         links = {"tracker": scenario.link}
         links |= {f"seeder-{number + 1}": scenario.seed_link for number in range(scenario.seeders)}
@@ -244,6 +252,8 @@ class Lab:
 
     def _schedule(self):
         fetchers = [self._add(Fetcher(self, number)) for number in range(self.scenario.peers)]
+        for fetcher in fetchers:
+            fetcher.prepare()
         self._waiting_for = set(fetchers)
         self._epoch = time.monotonic()
         self._sample()

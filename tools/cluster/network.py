@@ -11,6 +11,8 @@ import signal
 import subprocess
 
 PREFIX = "p2plab"
+NETWORK_START = "10.77"
+NETWORK = f"{NETWORK_START}.0.0/16"
 SWITCH = "switch"
 CLONE_NEWNET = 0x40000000
 PR_SET_PDEATHSIG = 1
@@ -19,6 +21,13 @@ BURST_BYTES = 32 * 1024
 BURST_S = 2e-3
 # And a queue before it that holds so much time, as routers are set up with.
 QUEUE_S = 50e-3
+# A host hands its network card trains of packets, which go out back to back. At the rates of the lab TCP would make trains
+# of two, and each sets timers at two buckets: with 80 buckets that alone took half of a machine. A train that is longer
+# than the bucket would be cut into single packets.
+TRAIN_PACKETS = 8
+TRAIN_BYTES = BURST_BYTES // 2
+# Debian's, and nearly every other system's.
+CONGESTION = "cubic"
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -74,7 +83,7 @@ def remove_dead_labs():
 class Network:
     """Made by `with`; gone afterwards, however it ends."""
 
-    def __init__(self, links, latency_s=0.0, congestion=None):
+    def __init__(self, links, latency_s=0.0, congestion=CONGESTION):
         """links: name of a host -> its Link. The order makes the addresses."""
         self.links = links
         self.latency_s = latency_s
@@ -87,7 +96,7 @@ class Network:
 
     def address(self, host):
         number = self.names.index(host) + 1
-        return f"10.77.{number // 250}.{number % 250 + 1}"
+        return f"{NETWORK_START}.{number // 250}.{number % 250 + 1}"
 
     def hardware_address(self, host):
         number = self.names.index(host) + 1
@@ -117,10 +126,12 @@ class Network:
         plan = ["link add br0 type bridge stp_state 0 mcast_snooping 0", "link set br0 up"]
         for host in self.names:
             port = self.port(host)
-            plan += [f"link add {port} type veth peer name eth0 address {self.hardware_address(host)} "
-                     f"netns {self.namespace(host)}",
+            plan += [f"link add {port} gso_max_size {TRAIN_BYTES} type veth peer name eth0 "
+                     f"address {self.hardware_address(host)} gso_max_size {TRAIN_BYTES} netns {self.namespace(host)}",
                      f"link set {port} master br0 up"]
         run("ip", "-n", switch, "-batch", "-", text="\n".join(plan))
+        # A switch has no firewall.
+        self._set(switch, {f"bridge/bridge-nf-call-{family}tables": 0 for family in ("ip", "ip6", "arp")})
         run("tc", "-n", switch, "-batch", "-",
             text="\n".join(shape for host in self.names for shape in self._shape(self.port(host), self.links[host].down)))
         for host in self.names:
@@ -129,11 +140,10 @@ class Network:
             known = [f"neigh add {self.address(other)} lladdr {self.hardware_address(other)} dev eth0 nud permanent"
                      for other in self.names if other != host]
             run("ip", "-n", namespace, "-batch", "-",
-                text="\n".join([f"address add {self.address(host)}/16 dev eth0", "link set lo up", "link set eth0 up",
-                                *known]))
+                text="\n".join([f"address add {self.address(host)}/16 dev eth0 noprefixroute", "link set lo up",
+                                "link set eth0 up", f"route add {NETWORK} dev eth0 congctl {self.congestion}", *known]))
             run("tc", "-n", namespace, "-batch", "-", text="\n".join(self._shape("eth0", self.links[host].up)))
-            if self.congestion:
-                self._set_congestion(namespace)
+            self._set(namespace, {"ipv4/tcp_min_tso_segs": TRAIN_PACKETS})
 
     def _shape(self, device, rate):
         """Half of the latency at either end of a cable: a path has two cables, one end of each on its way."""
@@ -145,17 +155,21 @@ class Network:
             parent = "parent 1:"
         yield f"qdisc add dev {device} {parent} tbf rate {bits}bit burst {burst} latency {QUEUE_S * 1e3:.0f}ms"
 
-    def _set_congestion(self, namespace):
+    def _set(self, namespace, settings):
+        """Settings of the kernel for this namespace; those that it does not have are passed over."""
         child = os.fork()
         if child == 0:
             try:
                 enter(namespace)
-                pathlib.Path("/proc/sys/net/ipv4/tcp_congestion_control").write_text(self.congestion)
+                for name, value in settings.items():
+                    file = pathlib.Path("/proc/sys/net", name)
+                    if file.exists():
+                        file.write_text(str(value))
                 os._exit(0)
             except BaseException:
                 os._exit(1)
         if os.waitpid(child, 0)[1] != 0:
-            raise CannotRun(f"this kernel has no congestion control '{self.congestion}'")
+            raise CannotRun(f"cannot set {', '.join(settings)} in {namespace}")
 
     def cut(self, host):
         run("ip", "-n", self.namespace(SWITCH), "link", "set", self.port(host), "down")
