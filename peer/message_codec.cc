@@ -8,7 +8,7 @@ namespace {
 
 // The message's number is its place in the variant, from 1.
 constexpr std::uint64_t kLastNumber = std::variant_size_v<Message>;
-constexpr std::size_t kMostElements = 4;
+constexpr std::size_t kMostElements = 5;
 
 enum : std::uint64_t { kNone = 0, kAll = 1, kBits = 2 };  // forms of Chunks
 
@@ -41,10 +41,11 @@ void write_head(MsgpackWriter& writer, std::uint32_t fields, std::uint64_t numbe
 }
 
 void write(MsgpackWriter& writer, std::uint64_t number, const Join& join) {
-  write_head(writer, 3, number);
+  write_head(writer, 4, number);
   writer.pack(join.version);
   write_bin(writer, join.swarm.view());
   writer.pack(join.port);
+  write_str(writer, join.zone);
 }
 
 void write(MsgpackWriter& writer, std::uint64_t number, const ManifestRequest& request) {
@@ -162,7 +163,10 @@ Result<Message> read_fields(Fields fields, const Join*) {
   if (!id) return malformed("swarm", "not 32 bytes");
   join.swarm = *id;
   P2P_ASSIGN(join.port, read_number<std::uint16_t>(fields[2], UINT16_MAX, "port"));
-  return Message(join);
+  P2P_ASSIGN(const std::string_view zone, as_str(fields[3], kMaxZoneBytes, "zone"));
+  if (!is_zone(zone)) return malformed("zone", "not printable ASCII without spaces");
+  join.zone = std::string(zone);
+  return Message(std::move(join));
 }
 
 Result<Message> read_fields(Fields fields, const ManifestRequest*) {
@@ -270,7 +274,7 @@ Result<Message> read_message(const MsgpackValue& value) {
   P2P_ASSIGN(const std::uint64_t number, as_uint(elements[0], kLastNumber, "message number"));
   switch (number) {
     case 1:
-      return read_as<Join>(value, 3);
+      return read_as<Join>(value, 4);
     case 2:
       return read_as<ManifestRequest>(value, 1);
     case 3:

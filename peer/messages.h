@@ -12,6 +12,7 @@
 #include "base/id.h"
 #include "base/limits.h"
 #include "base/result.h"
+#include "base/zone.h"
 #include "content/bitfield.h"
 #include "content/layout.h"
 
@@ -32,6 +33,7 @@ struct Join {
   std::uint32_t version = kProtocolVersion;
   SwarmId swarm;
   std::uint16_t port = 0;  // where the sender listens; 0: it does not
+  std::string zone;        // base/zone.h; empty: none
   bool operator==(const Join&) const = default;
 };
 

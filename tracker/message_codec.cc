@@ -31,7 +31,7 @@ void write_head(MsgpackWriter& writer, std::uint32_t elements, std::uint64_t num
 }
 
 void write(MsgpackWriter& writer, const Announce& announce) {
-  write_head(writer, 8, kAnnounce, announce.swarm);
+  write_head(writer, 10, kAnnounce, announce.swarm);
   writer.pack(static_cast<std::uint8_t>(announce.event));
   writer.pack(announce.port);
   writer.pack(announce.complete);
@@ -39,6 +39,8 @@ void write(MsgpackWriter& writer, const Announce& announce) {
   writer.pack(announce.want);
   writer.pack_array(static_cast<std::uint32_t>(announce.advertised.size()));
   for (const Endpoint& endpoint : announce.advertised) write_endpoint(writer, endpoint);
+  write_str(writer, announce.zone);
+  writer.pack(announce.starving);
 }
 
 void write(MsgpackWriter& writer, const Lookup& lookup) {
@@ -52,9 +54,10 @@ void write(MsgpackWriter& writer, const Handout& handout) {
       std::chrono::duration_cast<std::chrono::milliseconds>(handout.interval).count()));
   writer.pack_array(static_cast<std::uint32_t>(handout.peers.size()));
   for (const PeerRecord& peer : handout.peers) {
-    writer.pack_array(2);
+    writer.pack_array(3);
     write_endpoint(writer, peer.endpoint);
     writer.pack(peer.complete);
+    writer.pack(peer.far);
   }
 }
 
@@ -88,7 +91,7 @@ Result<std::uint8_t> read_want(const MsgpackValue& value) {
 }
 
 Result<Message> read_announce(const MsgpackValue& value) {
-  P2P_ASSIGN(const auto fields, as_tuple(value, 8, "announce"));
+  P2P_ASSIGN(const auto fields, as_tuple(value, 10, "announce"));
   Announce announce;
   P2P_ASSIGN(announce.swarm, read_swarm(fields[1]));
   P2P_ASSIGN(const auto event,
@@ -105,6 +108,10 @@ Result<Message> read_announce(const MsgpackValue& value) {
     P2P_ASSIGN(const Endpoint endpoint, read_endpoint(element, "advertised"));
     announce.advertised.push_back(endpoint);
   }
+  P2P_ASSIGN(const auto zone, as_str(fields[8], kMaxZoneBytes, "zone"));
+  if (!is_zone(zone)) return malformed("zone", "not printable ASCII without spaces");
+  announce.zone = std::string(zone);
+  P2P_ASSIGN(announce.starving, as_bool(fields[9], "starving"));
   return Message(std::move(announce));
 }
 
@@ -127,10 +134,11 @@ Result<Message> read_handout(const MsgpackValue& value) {
   P2P_ASSIGN(const auto peers, as_array(fields[3], kMaxPeersInMessage, "peers"));
   handout.peers.reserve(peers.size());
   for (const MsgpackValue& element : peers) {
-    P2P_ASSIGN(const auto parts, as_tuple(element, 2, "peer"));
+    P2P_ASSIGN(const auto parts, as_tuple(element, 3, "peer"));
     PeerRecord peer;
     P2P_ASSIGN(peer.endpoint, read_endpoint(parts[0], "peer"));
     P2P_ASSIGN(peer.complete, as_bool(parts[1], "complete"));
+    P2P_ASSIGN(peer.far, as_bool(parts[2], "far"));
     handout.peers.push_back(peer);
   }
   return Message(std::move(handout));
@@ -148,7 +156,7 @@ Result<Message> read_refusal(const MsgpackValue& value) {
 }
 
 Result<Message> read_message(const MsgpackValue& value) {
-  constexpr std::size_t kMostElements = 8;
+  constexpr std::size_t kMostElements = 10;
   P2P_ASSIGN(const auto fields, as_array(value, kMostElements, "message"));
   if (fields.empty()) return malformed("message", "empty");
   P2P_ASSIGN(const std::uint64_t number, as_uint(fields[0], kRefusal, "message number"));

@@ -14,6 +14,7 @@
 #include "base/limits.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "base/zone.h"
 
 namespace p2p::tracker {
 
@@ -24,7 +25,7 @@ inline constexpr std::uint16_t kFullPermille = 1000;
 // nor a peer to keep, one outside these bounds.
 inline constexpr Duration kMinInterval = std::chrono::seconds(5);
 inline constexpr Duration kMaxInterval = std::chrono::hours(1);
-// The largest message, a Handout of kMaxPeersInMessage IPv6 peers, takes 1144 bytes.
+// The largest message, a Handout of kMaxPeersInMessage IPv6 peers, takes 1194 bytes.
 inline constexpr std::size_t kMaxTrackerMessageBytes = 2048;
 
 enum class Event : std::uint8_t { kNone = 0, kStarted = 1, kCompleted = 2, kStopped = 3 };
@@ -39,6 +40,9 @@ struct Announce {
   std::uint16_t have_permille = 0;   // 0..1000
   std::uint8_t want = 0;             // how many peers it would like, at most kMaxPeersInMessage
   std::vector<Endpoint> advertised;  // believed only from those the owner trusts
+  std::string zone;                  // base/zone.h; empty: none
+  // It lacks chunks and has nobody to ask for them: whom it knows may all lack the same.
+  bool starving = false;
   bool operator==(const Announce&) const = default;
 };
 
@@ -52,6 +56,7 @@ struct Lookup {
 struct PeerRecord {
   Endpoint endpoint;
   bool complete = false;
+  bool far = false;  // of another zone than the asker's, for a few of each zone to know
   bool operator==(const PeerRecord&) const = default;
 };
 
@@ -75,9 +80,10 @@ using Message = std::variant<Announce, Lookup, Handout, Refusal>;
 
 // Canonical msgpack, an array whose first element is the message's number:
 //
-//   Announce  [1, swarm, event, port, complete, have_permille, want, [endpoint...]]
+//   Announce  [1, swarm, event, port, complete, have_permille, want, [endpoint...],
+//             zone, starving]
 //   Lookup    [2, swarm, want]
-//   Handout   [3, swarm, interval_ms, [[endpoint, complete]...]]
+//   Handout   [3, swarm, interval_ms, [[endpoint, complete, far]...]]
 //   Refusal   [4, swarm, text]
 //
 // A swarm is a binary of 32 bytes. An endpoint is a binary of 6 or 18 bytes: the address in its

@@ -30,7 +30,7 @@ struct Trap {
   // Admits the fetch that dials, with the manifest and all chunks to offer.
   HostilePeer admit() {
     HostilePeer peer = listener.accept_join(content.secret);
-    say(peer, peer::Join{peer::kProtocolVersion, content.swarm, 0});
+    say(peer, peer::Join{peer::kProtocolVersion, content.swarm, 0, ""});
     const Bitfield all(content.manifest->layout().chunk_count(), true);
     say(peer, peer::Chunks{all});
     while (true) {
@@ -116,7 +116,7 @@ TEST_CASE(
   trap.listener.close();
   const Seeder honest(trap.content);
   HostilePeer colluder = other.accept_join(trap.content.secret);
-  Trap::say(colluder, peer::Join{peer::kProtocolVersion, trap.content.swarm, 0});
+  Trap::say(colluder, peer::Join{peer::kProtocolVersion, trap.content.swarm, 0, ""});
   Trap::say(colluder, peer::Chunks{Bitfield(16, true)});
   Trap::say(colluder, peer::Peers{{honest.where()}});
   trap.serve(colluder, [&](ChunkIndex chunk) {
@@ -148,7 +148,7 @@ TEST_CASE("who claims to have all and rejects each request does not keep a fetch
   Trap trap;
   Fetcher fetcher(trap.impatient(trap.link()));
   HostilePeer peer = trap.listener.accept_join(trap.content.secret);
-  Trap::say(peer, peer::Join{peer::kProtocolVersion, trap.content.swarm, 0});
+  Trap::say(peer, peer::Join{peer::kProtocolVersion, trap.content.swarm, 0, ""});
   Trap::say(peer, peer::Chunks{Bitfield(16, true)});
   while (const auto message = peer.next_message()) {
     const auto& swarm = std::get<peer::Message>(*message);
@@ -165,7 +165,7 @@ TEST_CASE("a manifest that does not match bans its sender, and an honest one is 
   const Seeder honest(trap.content);
   Fetcher fetcher(Fetcher::config(trap.content, trap.link()));
   HostilePeer liar = trap.listener.accept_join(trap.content.secret);
-  Trap::say(liar, peer::Join{peer::kProtocolVersion, trap.content.swarm, 0});
+  Trap::say(liar, peer::Join{peer::kProtocolVersion, trap.content.swarm, 0, ""});
   const auto request = liar.expect<peer::ManifestRequest>();
   Trap::say(liar, peer::Peers{{honest.where()}});
   Trap::give_manifest(liar, request, changed(trap.content.encoded));
@@ -180,7 +180,7 @@ TEST_CASE("before it has the manifest a fetch takes one Chunks of a neighbour an
     HostileListener listener;
     Fetcher dialling(Fetcher::config(trap.content, trap.content.link({listener.where()})));
     HostilePeer peer = listener.accept_join(trap.content.secret);
-    Trap::say(peer, peer::Join{peer::kProtocolVersion, trap.content.swarm, 0});
+    Trap::say(peer, peer::Join{peer::kProtocolVersion, trap.content.swarm, 0, ""});
     Trap::say(peer, peer::Chunks{Bitfield(16, true)});
     Trap::say(peer, message);
     const ByeReason reason = peer.bye().value().reason;

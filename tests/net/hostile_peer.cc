@@ -119,7 +119,7 @@ bool HostilePeer::say_data(ChunkIndex chunk, std::uint32_t offset, ByteView payl
 }
 
 void HostilePeer::join(const SwarmId& swarm) {
-  REQUIRE(say(peer::Message(peer::Join{peer::kProtocolVersion, swarm, 0})));
+  REQUIRE(say(peer::Message(peer::Join{peer::kProtocolVersion, swarm, 0, ""})));
   expect<peer::Join>();
   expect<peer::Chunks>();
 }

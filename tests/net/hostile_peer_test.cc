@@ -40,7 +40,7 @@ struct Stage {
 };
 
 peer::Message join_of(const SwarmId& swarm, std::uint32_t version = peer::kProtocolVersion) {
-  return peer::Join{version, swarm, 0};
+  return peer::Join{version, swarm, 0, ""};
 }
 
 std::size_t resident_bytes() {

@@ -16,7 +16,8 @@ SwarmId swarm_id(std::uint8_t fill) {
 }
 
 std::vector<Message> one_of_each() {
-  return {Join{kProtocolVersion, swarm_id(7), 6881},
+  return {Join{kProtocolVersion, swarm_id(7), 6881, ""},
+          Join{kProtocolVersion, swarm_id(7), 0, "row-3/rack-17"},
           ManifestRequest{262144},
           ManifestPart{300000, 262144, Bytes(1000, 3)},
           ManifestPart{},
@@ -178,6 +179,18 @@ TEST_CASE("chunk indexes and lists over the limits are refused") {
   CHECK(refused(encode(Bye{ByeReason::kStopping, std::string(kMaxByeTextBytes + 1, 'x')})));
   const Peers many{std::vector<Endpoint>(kMaxPeersInMessage + 1, *Endpoint::parse("1.2.3.4:5"))};
   CHECK(refused(encode(many)));
+}
+
+TEST_CASE("a zone is printable ASCII without spaces, of up to 64 bytes") {
+  const auto is_read = [](const std::string& zone) {
+    return !refused(encode(Join{kProtocolVersion, swarm_id(7), 1, zone}));
+  };
+  CHECK(is_read(""));
+  CHECK(is_read("!~"));
+  CHECK(is_read(std::string(kMaxZoneBytes, 'z')));
+  CHECK_FALSE(is_read(std::string(kMaxZoneBytes + 1, 'z')));
+  for (const char* hostile : {"rack 7", "\n", "\x1b[2J", "\x7f", "\xc3\xa9"})
+    CHECK_FALSE(is_read(hostile));
 }
 
 TEST_CASE("manifest parts that lie past their own end or the limit are refused") {

@@ -103,17 +103,18 @@ TEST_CASE("the page's messages are ours") {
   announce.port = 40001;
   announce.want = 10;
   announce.advertised = {*Endpoint::parse("192.0.2.1:40001")};
+  announce.zone = "rack-7";
   require_on_page(announce_body(announce));
   tracker::Handout handout;
   handout.swarm = swarm;
   handout.interval = std::chrono::seconds(30);
-  handout.peers = {{*Endpoint::parse("[2001:db8::1]:40000"), true}};
+  handout.peers = {{*Endpoint::parse("[2001:db8::1]:40000"), true, false}};
   require_on_page(announce_body(handout));
 
   Bitfield have(10);
   have.set(0);
   have.set(9);
-  require_on_page(swarm_body(peer::Join{peer::kProtocolVersion, swarm, 40001}));
+  require_on_page(swarm_body(peer::Join{peer::kProtocolVersion, swarm, 40001, "rack-7"}));
   require_on_page(swarm_body(peer::Chunks{have}));
   require_on_page(swarm_body(peer::Request{peer::kAnyChunk}));
   require_on_page(swarm_body(peer::Reject{310, peer::RejectReason::kCancelled}));

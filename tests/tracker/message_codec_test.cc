@@ -58,12 +58,13 @@ const Bytes kSomeEndpoint = {10, 0, 0, 1, 0x1f, 0x90};
 
 std::vector<Write> announce_fields() {
   return {number(1),      binary(kSomeSwarm), number(0), number(8080),
-          boolean(false), number(500),        number(8), array({binary(kSomeEndpoint)})};
+          boolean(false), number(500),        number(8), array({binary(kSomeEndpoint)}),
+          text("rack-7"), boolean(true)};
 }
 std::vector<Write> lookup_fields() { return {number(2), binary(kSomeSwarm), number(8)}; }
 std::vector<Write> handout_fields() {
   return {number(3), binary(kSomeSwarm), number(30000),
-          array({array({binary(kSomeEndpoint), boolean(true)})})};
+          array({array({binary(kSomeEndpoint), boolean(true), boolean(false)})})};
 }
 std::vector<Write> refusal_fields() { return {number(4), binary(kSomeSwarm), text("full")}; }
 
@@ -96,6 +97,8 @@ TEST_CASE("the encoding of an announce and a handout is fixed") {
   Announce announce = announce_of(swarm, Event::kNone, 8080, 8);
   announce.have_permille = 500;
   announce.advertised = {endpoint("10.0.0.1:8080")};
+  announce.zone = "rack-7";
+  announce.starving = true;
   CHECK(encode(announce) == written(array(announce_fields())));
   CHECK(encode(Lookup{swarm, 8}) == written(array(lookup_fields())));
   CHECK(encode(Handout{swarm, 30s, {{endpoint("10.0.0.1:8080"), true}}}) ==
@@ -105,8 +108,8 @@ TEST_CASE("the encoding of an announce and a handout is fixed") {
 
 TEST_CASE("the largest messages are read") {
   Handout handout{swarm_id(1), kMaxInterval, {}};
-  handout.peers.assign(kMaxPeersInMessage, {endpoint("[2001:db8::1]:65535"), true});
-  CHECK(encode(handout).size() == 1144);
+  handout.peers.assign(kMaxPeersInMessage, {endpoint("[2001:db8::1]:65535"), true, true});
+  CHECK(encode(handout).size() == 1194);
   CHECK(decode(encode(handout)).has_value());
   CHECK(decode(encode(Refusal{swarm_id(1), std::string(kMaxRefusalTextBytes, 'x')})).has_value());
 }
@@ -181,6 +184,10 @@ TEST_CASE("an announce with a value out of its bounds is refused") {
   CHECK_FALSE(is_announce(6, number(51)));
   CHECK(is_announce(7, array(std::vector<Write>(4, binary(kSomeEndpoint)))));
   CHECK_FALSE(is_announce(7, array(std::vector<Write>(5, binary(kSomeEndpoint)))));
+  CHECK(is_announce(8, text("")));
+  CHECK(is_announce(8, text(std::string(kMaxZoneBytes, '~'))));
+  CHECK_FALSE(is_announce(8, text(std::string(kMaxZoneBytes + 1, '~'))));
+  CHECK_FALSE(is_announce(9, number(1)));
 }
 
 TEST_CASE("a handout, lookup or refusal with a value out of its bounds is refused") {
@@ -189,12 +196,14 @@ TEST_CASE("a handout, lookup or refusal with a value out of its bounds is refuse
   CHECK(is_read(handout_fields(), 2, number(3'600'000)));
   CHECK_FALSE(is_read(handout_fields(), 2, number(3'600'001)));
   CHECK_FALSE(is_read(handout_fields(), 2, signed_number(-1)));
-  const Write peer = array({binary(kSomeEndpoint), boolean(true)});
+  const Write peer = array({binary(kSomeEndpoint), boolean(true), boolean(false)});
   CHECK(is_read(handout_fields(), 3, array(std::vector<Write>(50, peer))));
   CHECK_FALSE(is_read(handout_fields(), 3, array(std::vector<Write>(51, peer))));
   CHECK_FALSE(is_read(handout_fields(), 3, array({array({binary(kSomeEndpoint)})})));
-  CHECK_FALSE(is_read(handout_fields(), 3,
-                      array({array({binary(kSomeEndpoint), boolean(true), boolean(true)})})));
+  CHECK_FALSE(is_read(handout_fields(), 3, array({array({binary(kSomeEndpoint), boolean(true)})})));
+  CHECK_FALSE(is_read(
+      handout_fields(), 3,
+      array({array({binary(kSomeEndpoint), boolean(true), boolean(true), boolean(true)})})));
   CHECK(is_read(refusal_fields(), 2, text(std::string(200, 'x'))));
   CHECK_FALSE(is_read(refusal_fields(), 2, text(std::string(201, 'x'))));
 }
@@ -203,6 +212,13 @@ TEST_CASE("a refusal cannot carry what a terminal would act upon") {
   for (const char* hostile : {"\x1b[2J", "a\nb", "\x7f", "\xc3\x28", "\xe2\x80\xae", "\xff"})
     CHECK_FALSE(is_read(refusal_fields(), 2, text(hostile)));
   CHECK_FALSE(is_read(refusal_fields(), 2, text(std::string("a\0b", 3))));
+}
+
+TEST_CASE("a zone cannot carry a space or what a terminal would act upon") {
+  for (const char* hostile : {"rack 7", "\x1b[2J", "a\nb", "\x7f", "\xc3\xa9", "\xff"})
+    CHECK_FALSE(is_read(announce_fields(), 8, text(hostile)));
+  CHECK_FALSE(is_read(announce_fields(), 8, text(std::string("a\0b", 3))));
+  CHECK(is_read(announce_fields(), 8, text("!row-3/rack.17~")));
 }
 
 TEST_CASE("a swarm that is not 32 bytes is refused") {
@@ -218,8 +234,8 @@ TEST_CASE("a swarm that is not 32 bytes is refused") {
 TEST_CASE("an endpoint that nobody can dial or that has two spellings is refused") {
   const auto is_peer = [](const Bytes& bytes) {
     const bool advertised = is_read(announce_fields(), 7, array({binary(bytes)}));
-    const bool handed =
-        is_read(handout_fields(), 3, array({array({binary(bytes), boolean(false)})}));
+    const bool handed = is_read(handout_fields(), 3,
+                                array({array({binary(bytes), boolean(false), boolean(false)})}));
     CHECK(advertised == handed);
     return handed;
   };
@@ -280,7 +296,7 @@ TEST_CASE("deep nesting and claims of 2^32-1 elements are refused") {
   CHECK_FALSE(decode(deep).has_value());
   for (const std::uint8_t tag : {0xdd, 0xdf, 0xc6, 0xdb}) {
     Bytes bytes = written(array(announce_fields()));
-    bytes.erase(bytes.end() - 9, bytes.end());  // the advertised list
+    bytes.erase(bytes.end() - 17, bytes.end());  // from the advertised list on
     bytes.insert(bytes.end(), {tag, 0xff, 0xff, 0xff, 0xff, 1, 2, 3});
     CHECK_FALSE(decode(bytes).has_value());
   }

@@ -58,6 +58,9 @@ Message random_message(Random& random) {
       announce.have_permille = static_cast<std::uint16_t>(random.below(kFullPermille + 1));
       for (auto i = random.below(kMaxAdvertised + 1); i > 0; --i)
         announce.advertised.push_back(random_endpoint(random));
+      for (auto i = random.below(kMaxZoneBytes + 1); i > 0; --i)
+        announce.zone.push_back(static_cast<char>('!' + random.below(94)));
+      announce.starving = random.chance(0.5);
       return announce;
     }
     case 1:
@@ -65,7 +68,7 @@ Message random_message(Random& random) {
     case 2: {
       Handout handout{swarm, std::chrono::milliseconds(random.below(3'600'001)), {}};
       for (auto i = random.below(kMaxPeersInMessage + 1); i > 0; --i)
-        handout.peers.push_back({random_endpoint(random), random.chance(0.5)});
+        handout.peers.push_back({random_endpoint(random), random.chance(0.5), random.chance(0.5)});
       return handout;
     }
     default: {
