@@ -103,6 +103,13 @@ void Announcer::set_wanted(std::size_t peers, Time now) {
   wanted_ = peers;
 }
 
+void Announcer::set_starving(bool starving, Time now) {
+  now_ = std::max(now_, now);
+  if (starving && !starving_)
+    for (OwnerLink& link : links_) link.hungry_wait = kHungryInterval;
+  starving_ = starving;
+}
+
 void Announcer::stop(Time now) {
   now_ = std::max(now_, now);
   if (stopped_) return;
@@ -164,6 +171,8 @@ void Announcer::announce(OwnerIndex index, Event event) {
   message.have_permille = have_permille_;
   if (!complete_) message.want = static_cast<std::uint8_t>(std::min(wanted_, kMaxPeersInMessage));
   message.advertised = config_.advertised;
+  message.zone = config_.zone;
+  message.starving = starving_ && !complete_;
   actions_.push_back(SendToOwner{index, std::move(message)});
 }
 

@@ -37,6 +37,7 @@ struct AnnouncerConfig {
   SwarmId swarm;
   std::size_t owner_count = 0;
   std::uint16_t listen_port = 0;
+  std::string zone;                  // base/zone.h
   std::vector<Endpoint> advertised;  // the first kMaxAdvertised that are dialable are sent
 };
 
@@ -82,6 +83,9 @@ class Announcer {
   // How many more neighbours the swarm could use; 0 when it has enough or is complete. Best said
   // before the first connection: an announce asks for as many, and a later wish waits for the next.
   void set_wanted(std::size_t peers, Time now);
+  // Whether it lacks chunks that nobody it knows has. Who begins to starve asks again as soon as a
+  // hungry peer may.
+  void set_starving(bool starving, Time now);
   // Says `stopped` to every connected owner, once; no timers after it, and every other input is
   // ignored (a connection that comes up late is disconnected).
   void stop(Time now);
@@ -124,6 +128,7 @@ class Announcer {
   std::uint16_t have_permille_ = 0;
   bool complete_ = false;
   std::size_t wanted_ = 0;
+  bool starving_ = false;
   bool stopped_ = false;
   std::string last_refusal_;
   std::deque<AnnouncerAction> actions_;

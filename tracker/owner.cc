@@ -53,8 +53,9 @@ void Owner::forget(ConnectionId id) {
   const Connection& connection = found->second;
   for (const SwarmId& swarm : connection.swarms) {
     const auto entry = table_.find(swarm, connection.peer);
-    if (entry && entry->connection == id)
-      table_.expire_by(swarm, connection.peer, now_ + kDisconnectGrace);
+    if (!entry || entry->connection != id) continue;
+    table_.expire_by(swarm, connection.peer, now_ + kDisconnectGrace);
+    if (entry->gateway) dismiss(swarm, connection.peer);
   }
   connections_.erase(found);
 }
@@ -84,7 +85,12 @@ void Owner::on_announce(ConnectionId id, Connection& connection, const Announce&
   if (!self && !keep(id, connection, announce, interval)) return;
 
   Handout answer{announce.swarm, interval, {}};
-  if (!complete) answer.peers = handout(announce.swarm, connection, announce.want);
+  if (!complete) {
+    const auto entry = table_.find(announce.swarm, connection.peer);
+    answer.peers = entry && !entry->zone.empty()
+                       ? handout_by_zone(announce, connection)
+                       : handout(announce.swarm, connection, announce.want);
+  }
   send(id, std::move(answer));
   if (newcomer) push_news(announce.swarm, connection.peer);
 }
@@ -103,6 +109,7 @@ bool Owner::keep(ConnectionId id, Connection& connection, const Announce& announ
   entry.complete = announce.complete || announce.event == Event::kCompleted;
   entry.expires = now_ + std::chrono::duration_cast<Duration>(interval * kLifeIntervals);
   entry.connection = id;
+  entry.zone = announce.zone;
   Status kept = table_.put(announce.swarm, entry, connection.observed);
   if (!kept) {
     refuse(id, announce.swarm, std::move(kept).error().message);
@@ -117,6 +124,7 @@ void Owner::on_stopped(ConnectionId id, Connection& connection, const SwarmId& s
   const auto entry = table_.find(swarm, connection.peer);
   if (!entry) return;
   if (entry->connection != id && connections_.contains(entry->connection)) return;
+  if (entry->gateway) dismiss(swarm, connection.peer);
   table_.remove(swarm, connection.peer);
 }
 
@@ -136,14 +144,44 @@ void Owner::refuse(ConnectionId id, const SwarmId& swarm, std::string text) {
 void Owner::push_news(const SwarmId& swarm, const PeerId& newcomer) {
   const auto entry = table_.find(swarm, newcomer);
   if (!entry || !entry->endpoint.is_dialable()) return;
-  const PeerRecord record{entry->endpoint, entry->complete};
-  for (const PeerId& peer : table_.sample_incomplete(swarm, newcomer, kNewsPeers)) {
-    const ConnectionId id = table_.find(swarm, peer)->connection;
-    const auto connection = connections_.find(id);
-    if (connection == connections_.end()) continue;  // gone, and in its grace
-    if (record.endpoint.address.is_loopback() && !connection->second.observed.is_loopback())
-      continue;
-    send(id, Handout{swarm, Duration::zero(), {record}});
+  const PeerRecord near{entry->endpoint, entry->complete};
+  const PeerRecord far{entry->endpoint, entry->complete, true};
+  if (entry->zone.empty()) {
+    for (const PeerId& peer : table_.sample_incomplete(swarm, newcomer, kNewsPeers)) {
+      const auto reader = table_.find(swarm, peer);
+      if (reader->zone.empty() || reader->gateway)
+        push(swarm, peer, reader->zone.empty() ? near : far);
+    }
+    return;
+  }
+  for (const PeerId& peer : table_.sample_incomplete_near(swarm, newcomer, kNewsPeers))
+    push(swarm, peer, near);
+  if (!entry->gateway) return;
+  for (const PeerId& peer : table_.sample_gateways(swarm, newcomer, kNewsPeers))
+    push(swarm, peer, far);
+}
+
+void Owner::push(const SwarmId& swarm, const PeerId& to, const PeerRecord& record) {
+  const ConnectionId id = table_.find(swarm, to)->connection;
+  const auto connection = connections_.find(id);
+  if (connection == connections_.end()) return;  // gone, and in its grace
+  if (record.endpoint.address.is_loopback() && !connection->second.observed.is_loopback()) return;
+  send(id, Handout{swarm, Duration::zero(), {record}});
+}
+
+// A gateway goes: the first of a few others that is connected takes its place.
+void Owner::dismiss(const SwarmId& swarm, const PeerId& peer) {
+  table_.dismiss(swarm, peer);
+  for (const PeerId& next : table_.sample_incomplete_near(swarm, peer, kNewsPeers)) {
+    const auto entry = table_.find(swarm, next);
+    const auto connection = connections_.find(entry->connection);
+    if (entry->gateway || connection == connections_.end()) continue;
+    table_.appoint(swarm, next, false, now_);
+    auto far = table_.sample_far(swarm, next, connection->second.observed, kFarPeers);
+    if (!has_self_in(swarm, entry->zone))
+      add_self(far, swarm, connection->second, kFarPeers, 0, true);
+    if (!far.empty()) send(entry->connection, Handout{swarm, Duration::zero(), std::move(far)});
+    return;
   }
 }
 
@@ -173,12 +211,38 @@ std::vector<PeerRecord> Owner::handout(const SwarmId& swarm, const Connection& t
                                        std::size_t want) {
   want = std::min(want, kMaxPeersInMessage);
   std::vector<PeerRecord> peers = table_.sample(swarm, to.peer, to.observed, want);
-  add_self(peers, swarm, to, want);
+  add_self(peers, swarm, to, want, table_.swarm_size(swarm), false);
   return peers;
 }
 
+std::vector<PeerRecord> Owner::handout_by_zone(const Announce& announce, const Connection& to) {
+  const SwarmId& swarm = announce.swarm;
+  const std::size_t want = std::min<std::size_t>(announce.want, kMaxPeersInMessage);
+  // One that has just started has not asked anybody yet.
+  const bool starves = announce.starving && announce.event != Event::kStarted;
+  const bool was_gateway = table_.find(swarm, to.peer)->gateway;
+  const bool is_gateway = table_.appoint(swarm, to.peer, starves, now_);
+  const bool self_is_near = has_self_in(swarm, table_.find(swarm, to.peer)->zone);
+
+  std::vector<PeerRecord> peers = table_.sample_near(swarm, to.peer, to.observed, want);
+  if (self_is_near) add_self(peers, swarm, to, want, table_.zone_size(swarm, to.peer), false);
+  if (!is_gateway) return peers;
+  std::size_t far_want = std::max(kFarPeers, want - peers.size());
+  if (was_gateway) far_want = std::min(far_want, want);
+  auto far = table_.sample_far(swarm, to.peer, to.observed, far_want);
+  if (!self_is_near) add_self(far, swarm, to, far_want, 0, true);
+  peers.resize(std::min(peers.size(), std::max(want, far.size()) - far.size()));
+  peers.insert(peers.end(), far.begin(), far.end());
+  return peers;
+}
+
+bool Owner::has_self_in(const SwarmId& swarm, std::string_view zone) const {
+  const auto self = selves_.find(swarm);
+  return self != selves_.end() && self->second.zone == zone;
+}
+
 void Owner::add_self(std::vector<PeerRecord>& peers, const SwarmId& swarm, const Connection& to,
-                     std::size_t want) {
+                     std::size_t want, std::size_t others, bool far) {
   const auto self = selves_.find(swarm);
   if (self == selves_.end() || self->second.peer == to.peer || want == 0) return;
   const Endpoint* endpoint = best_of(self->second.endpoints, [&](const IpAddress& address) {
@@ -187,19 +251,19 @@ void Owner::add_self(std::vector<PeerRecord>& peers, const SwarmId& swarm, const
     return 1 + family;
   });
   if (endpoint == nullptr) return;
-  const PeerRecord record{*endpoint, self->second.complete};
+  const PeerRecord record{*endpoint, self->second.complete, far};
   if (peers.size() < want) {
     peers.push_back(record);
     std::swap(peers.back(), peers[random_.below(peers.size())]);
-  } else if (random_.below(table_.swarm_size(swarm) + 1) < want) {
+  } else if (random_.below(others + 1) < want) {
     // One more member of the swarm, as likely as each of the others to be among those drawn.
     peers[random_.below(peers.size())] = record;
   }
 }
 
 void Owner::set_self(const SwarmId& swarm, const PeerId& self, std::vector<Endpoint> endpoints,
-                     bool complete) {
-  selves_.insert_or_assign(swarm, Self{self, std::move(endpoints), complete});
+                     bool complete, std::string zone) {
+  selves_.insert_or_assign(swarm, Self{self, std::move(endpoints), complete, std::move(zone)});
 }
 
 // Every entry announces once an interval: entries / interval announces arrive a second.

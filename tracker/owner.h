@@ -12,6 +12,14 @@
 //   neither does a `stopped` on it while the newer one is open.
 // - A peer that announces `started` and was not in the swarm is pushed as news to at most
 //   kNewsPeers random incomplete peers of it that are connected.
+// - A peer that names a zone is handed peers of its zone. The zone's gateways (peer_table.h) are
+//   handed kFarPeers of other zones as well, and more where the zone has too few for what they
+//   want. Who is starving may become one. When the connection of an incomplete gateway goes,
+//   another member takes its place at once, and hears of far peers as news.
+// - News of a newcomer with a zone goes to peers of its zone, and, where it is a gateway, to
+// gateways
+//   of others.
+// - A peer without a zone is handed anybody, as if there were no zones.
 // - Entries are at the address that the connection came from, with the announced port; port 0 is
 //   counted and never handed out. With trust_advertised an advertised address goes first: best one
 //   that is not loopback, then one of the family of the connection. A loopback address is believed
@@ -42,6 +50,7 @@ inline constexpr Duration kDisconnectGrace = std::chrono::seconds(15);
 inline constexpr double kIntervalJitter = 0.2;
 inline constexpr double kLifeIntervals = 2.5;
 inline constexpr std::size_t kNewsPeers = 4;  // incomplete peers told of one newcomer
+inline constexpr std::size_t kFarPeers = 3;   // of other zones, for a gateway
 inline constexpr std::size_t kMaxSwarmsPerConnection = 4096;
 
 struct OwnerConfig {
@@ -86,7 +95,7 @@ class Owner {
   // out is chosen among `endpoints` by the asker's: loopback to loopback (and to nobody else), the
   // same family where there is one. Setting it again replaces it.
   void set_self(const SwarmId& swarm, const PeerId& self, std::vector<Endpoint> endpoints,
-                bool complete);
+                bool complete, std::string zone = {});
 
   // After on_timeout(now) it may still be `now`: one call removes a bounded number of entries.
   Time next_timeout() const { return table_.next_expiry(); }
@@ -107,6 +116,7 @@ class Owner {
     PeerId peer;
     std::vector<Endpoint> endpoints;
     bool complete = false;
+    std::string zone;
   };
 
   void advance(Time now);
@@ -119,12 +129,17 @@ class Owner {
   void send(ConnectionId id, Message message);
   void refuse(ConnectionId id, const SwarmId& swarm, std::string text);
   void push_news(const SwarmId& swarm, const PeerId& newcomer);
+  void push(const SwarmId& swarm, const PeerId& to, const PeerRecord& record);
+  void dismiss(const SwarmId& swarm, const PeerId& peer);
   bool serves(const SwarmId& swarm) const;
   bool is_self(const SwarmId& swarm, const PeerId& peer) const;
   Endpoint endpoint_of(const Connection& connection, const Announce& announce) const;
   std::vector<PeerRecord> handout(const SwarmId& swarm, const Connection& to, std::size_t want);
+  std::vector<PeerRecord> handout_by_zone(const Announce& announce, const Connection& to);
+  // One of `others` and itself, all equally likely to be among `want`, is the owner.
   void add_self(std::vector<PeerRecord>& peers, const SwarmId& swarm, const Connection& to,
-                std::size_t want);
+                std::size_t want, std::size_t others, bool far);
+  bool has_self_in(const SwarmId& swarm, std::string_view zone) const;
   Duration draw_interval();
 
   OwnerConfig config_;

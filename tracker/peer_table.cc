@@ -13,7 +13,7 @@ Error limit(const std::string& text) { return Error{ErrorCode::kLimit, text}; }
 
 }  // namespace
 
-std::size_t PeerTable::Swarm::size() const {
+std::size_t PeerTable::size_of(const Groups& groups) {
   std::size_t total = 0;
   for (const auto& group : groups) total += group.size();
   return total;
@@ -57,6 +57,9 @@ Status PeerTable::add(const SwarmId& swarm, const TableEntry& entry, const IpAdd
   added.swarm = take_swarm(swarm);
   added.connection = entry.connection;
   added.expires = entry.expires;
+  added.zone = kNoZone;
+  added.gateway = kNoGateway;
+  enter_zone(slot, entry.zone);
   join_group(slot, group_of(entry.endpoint, entry.complete));
   index_.insert(slot);
   expiries_.set(slot, entry.expires);
@@ -71,8 +74,15 @@ Status PeerTable::renew(Slot slot, const TableEntry& entry, const IpAddress& sou
     renewed.source = source;
   }
   const std::uint8_t group = group_of(entry.endpoint, entry.complete);
-  if (group != renewed.group) {
+  const Zone* zone = zone_of(slot);
+  const bool moves = entry.zone != (zone == nullptr ? std::string_view() : zone->name);
+  if (group != renewed.group || moves) {
+    if (entry.complete || moves) dismiss(slot);
     leave_group(slot);
+    if (moves) {
+      leave_zone(slot);
+      enter_zone(slot, entry.zone);
+    }
     join_group(slot, group);
   }
   renewed.endpoint = entry.endpoint;
@@ -98,8 +108,14 @@ std::optional<TableEntry> PeerTable::find(const SwarmId& swarm, const PeerId& pe
   const Slot slot = find_slot(swarm, peer);
   if (slot == kNoSlot) return std::nullopt;
   const Entry& entry = at(slot);
-  return TableEntry{entry.peer, entry.endpoint, entry.group % 2 == 1, entry.expires,
-                    entry.connection};
+  const Zone* zone = zone_of(slot);
+  return TableEntry{entry.peer,
+                    entry.endpoint,
+                    entry.group % 2 == 1,
+                    entry.expires,
+                    entry.connection,
+                    zone == nullptr ? std::string_view() : zone->name,
+                    entry.gateway != kNoGateway};
 }
 
 void PeerTable::expire(Time now) {
@@ -113,44 +129,58 @@ void PeerTable::expire(Time now) {
   }
 }
 
+PeerTable::Skip PeerTable::skip_of(Slot slot) const {
+  return slot == kNoSlot ? Skip{} : Skip{at(slot).group, at(slot).position};
+}
+
 std::vector<PeerRecord> PeerTable::sample(const SwarmId& swarm, const PeerId& asker,
                                           const IpAddress& to, std::size_t want) {
-  std::vector<PeerRecord> records;
   const Swarm* found = find_swarm(swarm);
-  if (found == nullptr || want == 0) return records;
+  if (found == nullptr) return {};
+  return draw_records(found->groups, skip_of(find_slot(swarm, asker)), to, want);
+}
+
+std::vector<PeerId> PeerTable::sample_incomplete(const SwarmId& swarm, const PeerId& except,
+                                                 std::size_t want) {
+  const Swarm* found = find_swarm(swarm);
+  if (found == nullptr) return {};
+  return draw_incomplete(found->groups, skip_of(find_slot(swarm, except)), want);
+}
+
+std::vector<PeerRecord> PeerTable::draw_records(const Groups& lists, Skip skip, const IpAddress& to,
+                                                std::size_t want) {
   constexpr std::uint8_t kDialable[] = {kPublic, kPublic + 1, kLoopback, kLoopback + 1};
   const std::span<const std::uint8_t> groups(kDialable, to.is_loopback() ? 4 : 2);
   std::array<Slot, kMaxPeersInMessage> slots;
   const std::span<Slot> out(slots.data(), std::min(want, slots.size()));
-  const std::size_t count = draw(*found, groups, find_slot(swarm, asker), out);
+  const std::size_t count = draw(lists, groups, skip, out);
+  std::vector<PeerRecord> records;
   records.reserve(count);
   for (const Slot slot : out.first(count))
     records.push_back(PeerRecord{at(slot).endpoint, at(slot).group % 2 == 1});
   return records;
 }
 
-std::vector<PeerId> PeerTable::sample_incomplete(const SwarmId& swarm, const PeerId& except,
-                                                 std::size_t want) {
-  std::vector<PeerId> peers;
-  const Swarm* found = find_swarm(swarm);
-  if (found == nullptr || want == 0) return peers;
+std::vector<PeerId> PeerTable::draw_incomplete(const Groups& lists, Skip skip, std::size_t want) {
   constexpr std::uint8_t kIncomplete[] = {kPublic, kLoopback, kListensNowhere};
   std::array<Slot, kMaxPeersInMessage> slots;
   const std::span<Slot> out(slots.data(), std::min(want, slots.size()));
-  const std::size_t count = draw(*found, kIncomplete, find_slot(swarm, except), out);
+  const std::size_t count = draw(lists, kIncomplete, skip, out);
+  std::vector<PeerId> peers;
+  peers.reserve(count);
   for (const Slot slot : out.first(count)) peers.push_back(at(slot).peer);
   return peers;
 }
 
 // Draws as many different members as fit into `out`, each equally likely and in random order, from
-// the groups taken as one row in which `except` is skipped.
-std::size_t PeerTable::draw(const Swarm& swarm, std::span<const std::uint8_t> groups, Slot except,
+// the groups taken as one row in which `skip` is left out.
+std::size_t PeerTable::draw(const Groups& lists, std::span<const std::uint8_t> groups, Skip skip,
                             std::span<Slot> out) {
   std::size_t row = 0;
   std::size_t skipped = SIZE_MAX;
   for (const std::uint8_t group : groups) {
-    if (except != kNoSlot && at(except).group == group) skipped = row + at(except).position;
-    row += swarm.groups[group].size();
+    if (skip.group == group) skipped = row + skip.position;
+    row += lists[group].size();
   }
   if (skipped != SIZE_MAX) --row;
 
@@ -174,15 +204,15 @@ std::size_t PeerTable::draw(const Swarm& swarm, std::span<const std::uint8_t> gr
   for (std::size_t i = 0; i < count; ++i) {
     std::size_t position = picked[i] + (picked[i] >= skipped ? 1 : 0);
     auto group = groups.begin();
-    while (position >= swarm.groups[*group].size()) position -= swarm.groups[*group++].size();
-    out[i] = swarm.groups[*group][position];
+    while (position >= lists[*group].size()) position -= lists[*group++].size();
+    out[i] = lists[*group][position];
   }
   return count;
 }
 
 std::size_t PeerTable::swarm_size(const SwarmId& swarm) const {
   const Swarm* found = find_swarm(swarm);
-  return found == nullptr ? 0 : found->size();
+  return found == nullptr ? 0 : size_of(found->groups);
 }
 
 std::size_t PeerTable::complete_count(const SwarmId& swarm) const {
@@ -257,28 +287,36 @@ PeerTable::Slot PeerTable::take_slot() {
 
 void PeerTable::join_group(Slot slot, std::uint8_t group) {
   Entry& entry = at(slot);
-  std::vector<Slot>& members = swarms_[entry.swarm].groups[group];
+  const auto join = [slot](std::vector<Slot>& members) {
+    members.push_back(slot);
+    return static_cast<std::uint32_t>(members.size() - 1);
+  };
   entry.group = group;
-  entry.position = static_cast<std::uint32_t>(members.size());
-  members.push_back(slot);
+  entry.position = join(swarms_[entry.swarm].groups[group]);
+  if (entry.zone != kNoZone) entry.zone_position = join(zones_[entry.zone].groups[group]);
 }
 
 void PeerTable::leave_group(Slot slot) {
   const Entry& entry = at(slot);
-  std::vector<Slot>& members = swarms_[entry.swarm].groups[entry.group];
-  members[entry.position] = members.back();
-  at(members.back()).position = entry.position;
-  members.pop_back();
+  const auto leave = [&](std::vector<Slot>& members, std::uint32_t Entry::*position) {
+    members[entry.*position] = members.back();
+    at(members.back()).*position = entry.*position;
+    members.pop_back();
+  };
+  leave(swarms_[entry.swarm].groups[entry.group], &Entry::position);
+  if (entry.zone != kNoZone) leave(zones_[entry.zone].groups[entry.group], &Entry::zone_position);
 }
 
 void PeerTable::erase(Slot slot) {
   index_.erase(slot);
+  dismiss(slot);
   leave_group(slot);
+  leave_zone(slot);
   expiries_.erase(slot);
   Entry& entry = at(slot);
   uncount_address(entry.source);
   Swarm& swarm = swarms_[entry.swarm];
-  if (swarm.size() == 0) {
+  if (size_of(swarm.groups) == 0) {
     swarm_of_id_.erase(swarm.id);
     swarm = Swarm{};  // the lists' memory goes with it
     free_swarms_.push_back(entry.swarm);

@@ -393,3 +393,39 @@ TEST_CASE("an owner that is away does not disturb the others") {
   }
   CHECK(announces == 11);  // at 0, 30 ... 300 s
 }
+
+TEST_CASE("an announce says the zone, and that it starves until it is complete or does no more") {
+  AnnouncerConfig config;
+  config.swarm = swarm_id(1);
+  config.owner_count = 1;
+  config.zone = "rack-7";
+  Announcer announcer(config, Random(1), kStart);
+  announcer.set_wanted(5, kStart);
+  drain(announcer);
+  announcer.on_owner_connected(0, kStart);
+  const auto said = [&] {
+    const auto actions = drain(announcer);
+    REQUIRE(actions.size() == 1);
+    return std::get<Announce>(std::get<SendToOwner>(actions[0]).message);
+  };
+  const Announce first = said();
+  CHECK(first.zone == "rack-7");
+  CHECK_FALSE(first.starving);
+
+  // It has asked in vain for a while; from now on it asks at a hungry peer's pace again.
+  Time now = kStart;
+  for (int i = 0; i < 3; ++i) {
+    announcer.on_message(0, Handout{config.swarm, 60s, {}}, now);
+    now = announcer.next_timeout();
+    announcer.on_timeout(now);
+    CHECK_FALSE(said().starving);
+  }
+  announcer.on_message(0, Handout{config.swarm, 60s, {}}, now);
+  REQUIRE(announcer.next_timeout() > now + kHungryInterval);
+  announcer.set_starving(true, now);
+  CHECK(announcer.next_timeout() == now + kHungryInterval);
+  announcer.on_timeout(now + kHungryInterval);
+  CHECK(said().starving);
+  announcer.set_progress(kFullPermille, true, now + kHungryInterval);
+  CHECK_FALSE(said().starving);
+}
