@@ -1,5 +1,6 @@
 #include "tools/sim/report.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
@@ -106,7 +107,24 @@ TEST_CASE("the JSON has the keys that others read, and the text the same figures
   CHECK(json["events_per_s"] == static_cast<double>(report.events) / 0.5);
   CHECK(json["scenario"] == to_flags(scenario));
   CHECK_FALSE(json.contains("cross_rack_copies"));
+  CHECK_FALSE(json.contains("rack_last_s"));
   const std::string text = to_text(scenario, report);
   CHECK(text.find("12 of 12") != std::string::npos);
   CHECK(text.find(json["trace_hash"].get<std::string>()) != std::string::npos);
+}
+
+TEST_CASE("with racks there is a figure for each, and the last of them is the last of all") {
+  Scenario scenario = small_scenario();
+  scenario.racks = 3;
+  scenario.rack_rate = 1e6;
+  World world(scenario);
+  world.run(std::chrono::minutes(5));
+  const Report report = make_report(world, 0.5);
+  REQUIRE(report.rack_last_s.size() == 3);
+  CHECK(*std::max_element(report.rack_last_s.begin(), report.rack_last_s.end()) == report.all.max);
+  CHECK(*std::min_element(report.rack_last_s.begin(), report.rack_last_s.end()) > 0);
+  const auto json = nlohmann::json::parse(to_json(scenario, report));
+  CHECK(json["rack_last_s"].get<std::vector<double>>() == report.rack_last_s);
+  CHECK(json["cross_rack_copies"] == report.cross_rack_copies);
+  CHECK(to_text(scenario, report).find("into a rack") != std::string::npos);
 }

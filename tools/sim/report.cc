@@ -66,6 +66,7 @@ Report make_report(const World& world, double wall_seconds) {
   double seeders_sent = 0;
   double uplinks = 0;
   const auto size = static_cast<double>(scenario.size_bytes);
+  if (scenario.racks > 1) report.rack_last_s.resize(scenario.racks);
   for (const HostReport& host : world.hosts()) {
     if (host.seeder) {
       seeders_sent += host.sent_bytes;
@@ -76,6 +77,8 @@ Report make_report(const World& world, double wall_seconds) {
     report.completed += host.completed != kNever;
     if (host.liar || host.completed == kNever) continue;
     all.push_back(to_seconds(host.completed - host.arrived));
+    if (scenario.racks > 1)
+      report.rack_last_s[host.rack] = std::max(report.rack_last_s[host.rack], all.back());
     if (!host.slow && !host.killed) healthy.push_back(all.back());
   }
   report.all = percentiles(all);
@@ -115,7 +118,10 @@ std::string to_json(const Scenario& scenario, const Report& report) {
   json["peers"] = scenario.peers;
   json["last_s"] = report.last_s;
   json["healthy"] = json_of(report.healthy);
-  if (scenario.racks > 1) json["cross_rack_copies"] = report.cross_rack_copies;
+  if (scenario.racks > 1) {
+    json["cross_rack_copies"] = report.cross_rack_copies;
+    json["rack_last_s"] = report.rack_last_s;
+  }
   json["events"] = report.events;
   json["wall_s"] = report.wall_s;
   json["slice_s"] = report.slice_s;
@@ -148,8 +154,13 @@ std::string to_text(const Scenario& scenario, const Report& report) {
                       report.share * 100, report.share_fluid * 100),
       absl::StrFormat("seeders      %.3f copies sent\n", report.seeder_copies), "duplicates   ",
       format_bytes(report.duplicate_bytes), "\n");
-  if (scenario.racks > 1)
-    absl::StrAppend(&text, absl::StrFormat("into a rack  %.2f copies\n", report.cross_rack_copies));
+  if (scenario.racks > 1) {
+    const auto [first, last] =
+        std::minmax_element(report.rack_last_s.begin(), report.rack_last_s.end());
+    absl::StrAppend(&text, absl::StrFormat("into a rack  %.2f copies; its last peer after %.3f s "
+                                           "(first rack) to %.3f s (last rack)\n",
+                                           report.cross_rack_copies, *first, *last));
+  }
   constexpr std::size_t kColumns = 80;
   absl::StrAppend(
       &text, "uplinks      ", bar(thin(report.uplink_use, kColumns)), "\n", "seeders' use ",

@@ -24,9 +24,10 @@ struct Report {
   double share_fluid = 0;    // bound_fluid_s / all.max
   double seeder_copies = 0;  // what all seeders sent, in contents
   std::uint64_t duplicate_bytes = 0;
-  double cross_rack_copies = 0;    // bytes that crossed into a rack, in contents, mean of the racks
-  std::uint32_t completed = 0;     // peers, liars too
-  std::vector<double> uplink_use;  // of the peers' uplinks together, by slice of the time
+  double cross_rack_copies = 0;  // bytes that crossed into a rack, in contents, mean of the racks
+  std::vector<double> rack_last_s;  // `all.max` of each rack's peers; empty where there is one rack
+  std::uint32_t completed = 0;      // peers, liars too
+  std::vector<double> uplink_use;   // of the peers' uplinks together, by slice of the time
   std::vector<double> seeder_use;
   double slice_s = 0;
   std::uint64_t events = 0;

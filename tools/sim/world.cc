@@ -58,6 +58,7 @@ World::World(const Scenario& scenario)
     Host& host = hosts_[i];
     host.report.seeder = i >= scenario_.peers;
     host.rack = host.report.seeder ? (i - scenario_.peers) % scenario_.racks : i % scenario_.racks;
+    host.report.rack = host.rack;
     host.endpoint = {address_of(i, scenario_.racks > 1 ? host.rack + 1 : 0), kFirstPort};
   }
   plan_faults();

@@ -54,6 +54,7 @@ class Broken : public std::runtime_error {
 
 struct HostReport {
   bool seeder = false, slow = false, liar = false, killed = false;
+  std::uint32_t rack = 0;
   Time arrived = kNever;
   Time completed = kNever;
   double sent_bytes = 0;  // of chunks, whole or not
