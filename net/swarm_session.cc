@@ -72,6 +72,11 @@ void SwarmSession::add_candidates(const std::vector<Endpoint>& endpoints, bool l
   drain();
 }
 
+void SwarmSession::add_far_candidates(const std::vector<Endpoint>& endpoints) {
+  book_.on_far_candidates(endpoints, Loop::now());
+  drain();
+}
+
 void SwarmSession::start(std::shared_ptr<const ContentIo> io, Bitfield have) {
   io_ = std::move(io);
   const bool complete = have.all();
@@ -95,7 +100,7 @@ void SwarmSession::on_opened(ConnectionId id, const Opened& opened) {
   if (dial == dials_.end()) return;
   neighbours_.emplace(id, Neighbour{opened, dial->second});
   dials_.erase(dial);
-  send(id, peer::Join{peer::kProtocolVersion, config_.swarm, config_.listen_port});
+  send(id, our_join());
 }
 
 void SwarmSession::on_message(ConnectionId id, const Opened& from, const peer::Message& message) {
@@ -141,11 +146,12 @@ void SwarmSession::on_join(ConnectionId id, Neighbour& neighbour, const peer::Jo
     return say_bye(id, {peer::ByeReason::kVersion,
                         absl::StrCat("this side speaks version ", peer::kProtocolVersion)});
   if (join.swarm != config_.swarm) return say_bye(id, {peer::ByeReason::kNotServed, ""});
-  if (!neighbour.dialled)
-    send(id, peer::Join{peer::kProtocolVersion, config_.swarm, config_.listen_port});
+  if (!neighbour.dialled) send(id, our_join());
   std::optional<Endpoint> listens = neighbour.dialled;
   if (!listens && join.port != 0) listens = Endpoint{neighbour.opened.remote.address, join.port};
-  if (!book_.on_joined(id, neighbour.opened.peer, neighbour.dialled, listens, Loop::now())) return;
+  if (!book_.on_joined(id, neighbour.opened.peer, neighbour.dialled, listens, join.zone,
+                       Loop::now()))
+    return;
   neighbour.joined = true;
   if (met_.size() < kMaxMet) met_.insert(neighbour.opened.peer);
   if (neighbour.dialled) failures_.erase(*neighbour.dialled);
@@ -268,8 +274,7 @@ void SwarmSession::drain() {
   if (draining_ || stopped_) return;
   draining_ = true;
   do {
-    // Without the manifest as well: those around may be waiting for it themselves.
-    book_.set_hunger(swarm_ ? swarm_->hunger() : peer::Hunger::kStarved, Loop::now());
+    book_.set_hunger(hunger(), Loop::now());
   } while (drain_swarm() || drain_book() || drain_manifest());
   draining_ = false;
   const Time core = swarm_ ? swarm_->next_timeout() : manifest_fetch_.next_timeout();

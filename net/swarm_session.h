@@ -23,7 +23,7 @@ struct SessionConfig {
   SwarmId swarm;
   Secret psk;
   std::uint16_t listen_port = 0;  // 0: we do not listen
-  peer::PeerBookConfig book;      // `self` is filled in
+  peer::PeerBookConfig book;      // `self` is filled in; its zone is what Join says
   peer::SwarmConfig schedule;
 };
 
@@ -48,6 +48,7 @@ class SwarmSession {
                Random random);
 
   void add_candidates(const std::vector<Endpoint>& endpoints, bool lasting);
+  void add_far_candidates(const std::vector<Endpoint>& endpoints);
   void start(std::shared_ptr<const ContentIo> io, Bitfield have);
 
   // Events of our own dials, and of connections that speak the swarm family.
@@ -64,6 +65,8 @@ class SwarmSession {
   const peer::Swarm& swarm() const { return *swarm_; }
   std::size_t neighbours() const { return book_.neighbours(); }
   std::size_t wanted() const { return book_.wanted(); }
+  // Starved without the manifest as well: those around may be waiting for it themselves.
+  peer::Hunger hunger() const { return swarm_ ? swarm_->hunger() : peer::Hunger::kStarved; }
   // Payload bytes of chunks that came in so far; and of the manifest.
   std::uint64_t received_bytes() const { return received_bytes_; }
 
@@ -88,6 +91,9 @@ class SwarmSession {
     Time next_peers = Time::min();  // Peers before it are skipped
   };
 
+  peer::Join our_join() const {
+    return {peer::kProtocolVersion, config_.swarm, config_.listen_port, config_.book.zone};
+  }
   void on_join(ConnectionId id, Neighbour& neighbour, const peer::Join& join);
   void on_bye(ConnectionId id, Neighbour& neighbour, const peer::Bye& bye);
   void on_early(ConnectionId id, Neighbour& neighbour, const peer::Message& message);

@@ -60,7 +60,21 @@ void PeerBook::drop_candidate(std::size_t index) {
 }
 
 void PeerBook::on_candidates(const std::vector<Endpoint>& endpoints, bool lasting, Time now) {
-  for (const Endpoint& endpoint : endpoints) add_candidate(endpoint, lasting);
+  for (const Endpoint& endpoint : endpoints) {
+    Candidate* candidate = add_candidate(endpoint, lasting);
+    if (candidate != nullptr && !candidate->dialling && !candidate->connected)
+      candidate->far = false;
+  }
+  dial(now);
+}
+
+void PeerBook::on_far_candidates(const std::vector<Endpoint>& endpoints, Time now) {
+  for (const Endpoint& endpoint : endpoints) {
+    Candidate* candidate = add_candidate(endpoint, false);
+    // What the link names, and what is being dialled, stays what it was counted as.
+    if (candidate != nullptr && !candidate->lasting && !candidate->dialling)
+      candidate->far = !config_.zone.empty();
+  }
   dial(now);
 }
 
@@ -89,6 +103,7 @@ void PeerBook::on_dial_failed(const Endpoint& endpoint, bool for_good, Time now)
   if (candidate != nullptr && candidate->dialling) {
     candidate->dialling = false;
     --dialling_;
+    dialling_far_ -= candidate->far;
     candidate->dead |= for_good;
     if (!for_good) fail(endpoint, now);
   }
@@ -100,22 +115,48 @@ bool PeerBook::is_usable(const Candidate& candidate) const {
          !(candidate.peer && is_banned(*candidate.peer));
 }
 
-// Up to the degree; and beyond it now and then while we are hungry.
-bool PeerBook::may_dial(Time now) {
-  if (complete_ || dialling_ >= config_.max_dialing) return false;
-  if (neighbours_.size() + dialling_ < config_.degree) return true;
-  if (!is_hungry()) return false;
-  if (hunger_ != Hunger::kStarved && neighbours_.size() + dialling_ >= config_.max_neighbours)
-    return false;
-  if (now >= search_at_) return true;
-  wake_at_ = std::min(wake_at_, search_at_);
-  return false;
+bool PeerBook::is_far(const Neighbour& neighbour) const {
+  return !config_.zone.empty() && neighbour.zone != config_.zone;
 }
 
-// Before a search dials: at the cap somebody goes, by lot, since nobody has anything for us.
-void PeerBook::make_room_to_search(Time now) {
+std::size_t PeerBook::far_neighbours() const {
+  return static_cast<std::size_t>(
+      std::count_if(neighbours_.begin(), neighbours_.end(),
+                    [&](const Neighbour& neighbour) { return is_far(neighbour); }));
+}
+
+std::size_t PeerBook::near_links() const {
+  return neighbours_.size() - far_neighbours() + dialling_ - dialling_far_;
+}
+
+// Up to the degree; and beyond it now and then while we are hungry. Far ones up to their own
+// degree, and up to the whole of it where there are no near ones.
+PeerBook::Wish PeerBook::wish(Time now) {
+  if (complete_ || dialling_ >= config_.max_dialing) return {};
+  const std::size_t links = neighbours_.size() + dialling_;
+  const std::size_t near = near_links();
+  Wish wish;
+  wish.near = near < config_.degree && links < config_.max_neighbours;
+  wish.far_last = links - near >= config_.far_degree;
+  wish.far = !config_.zone.empty() && (!wish.far_last || links < config_.degree);
+  if (!is_hungry() || links < config_.degree) return wish;
+  if (hunger_ != Hunger::kStarved && links >= config_.max_neighbours) return wish;
+  wish.search = now >= search_at_;
+  if (!wish.search) wake_at_ = std::min(wake_at_, search_at_);
+  return wish;
+}
+
+// At the cap somebody goes, by lot: in a search nobody has anything for us, and one of many near
+// ones is worth less than a far one. Of those that are far only where all are.
+void PeerBook::make_place_for_dial(Time now) {
   if (neighbours_.size() + dialling_ < config_.max_neighbours || neighbours_.empty()) return;
-  const auto goes = static_cast<std::size_t>(random_.below(neighbours_.size()));
+  const bool all_far = far_neighbours() == neighbours_.size();
+  std::size_t lot = random_.below(neighbours_.size() - (all_far ? 0 : far_neighbours()));
+  std::size_t goes = 0;
+  while (lot > 0 || (!all_far && is_far(neighbours_[goes]))) {
+    if (all_far || !is_far(neighbours_[goes])) --lot;
+    ++goes;
+  }
   close(neighbours_[goes], ByeReason::kFull, "looks for somebody who has more");
   leave(goes, now);
 }
@@ -136,16 +177,19 @@ void PeerBook::dial(Time now) {
   wake_at_ = kNever;
   for (const Neighbour& neighbour : neighbours_)
     wake_at_ = std::min(wake_at_, neighbour.next_peers);
-  while (may_dial(now)) {
-    const bool searching = neighbours_.size() + dialling_ >= config_.degree;
+  for (Wish wants = wish(now); wants.is_any(); wants = wish(now)) {
+    const auto is_wished = [&](const Candidate& candidate) {
+      return candidate.far ? wants.far : wants.near;
+    };
     const auto rank = [&](const Candidate& candidate) {
-      return searching && candidate.lasting ? 0 : 1 + candidate.failures;
+      if (!is_wished(candidate) && candidate.lasting) return 0u;
+      return 1 + candidate.failures + (candidate.far && wants.far_last ? kMaxFailures : 0);
     };
     Candidate* best = nullptr;
     std::uint64_t ties = 0;
     Time next = kNever;
     for (Candidate& candidate : candidates_) {
-      if (!is_usable(candidate)) continue;
+      if (!is_usable(candidate) || !(wants.search || is_wished(candidate))) continue;
       if (candidate.not_before > now) {
         next = std::min(next, candidate.not_before);
         continue;
@@ -160,11 +204,10 @@ void PeerBook::dial(Time now) {
     }
     const Endpoint endpoint = best->endpoint;
     best->dialling = true;
-    if (searching) {
-      search_at_ = now + kSearchInterval;
-      make_room_to_search(now);
-    }
+    if (!is_wished(*best)) search_at_ = now + kSearchInterval;
+    make_place_for_dial(now);  // moves candidates
     ++dialling_;
+    dialling_far_ += find_candidate(endpoint)->far;
     actions_.push_back(Dial{endpoint});
   }
 }
@@ -187,6 +230,7 @@ std::vector<Endpoint> PeerBook::known_to(const Neighbour& reader) const {
     if (neighbour.connection == reader.connection || !neighbour.listens) continue;
     if (neighbour.listens->address.is_loopback() && !on_loopback) continue;
     if (neighbour.peer == reader.peer) continue;
+    if (!reader.zone.empty() && neighbour.zone != reader.zone) continue;
     known.push_back(*neighbour.listens);
     if (known.size() == kMaxPeersInMessage) break;
   }
@@ -264,14 +308,15 @@ bool PeerBook::make_place(const Neighbour& newcomer, Time now) {
 
 bool PeerBook::on_joined(ConnectionId connection, const PeerId& peer,
                          std::optional<Endpoint> dialled, std::optional<Endpoint> listens,
-                         Time now) {
+                         const std::string& zone, Time now) {
   if (listens && !listens->is_dialable()) listens.reset();
   Candidate* candidate = dialled ? find_candidate(*dialled) : nullptr;
   if (candidate != nullptr && candidate->dialling) {
     candidate->dialling = false;
     --dialling_;
+    dialling_far_ -= candidate->far;
   }
-  const Neighbour newcomer{connection, peer, dialled, listens, now, now + kPeersInterval};
+  const Neighbour newcomer{connection, peer, dialled, listens, zone, now, now + kPeersInterval};
   const auto refuse = [&](ByeReason reason, std::string text, bool for_good) {
     Candidate* place = dialled ? find_candidate(*dialled) : nullptr;
     if (place != nullptr) {
@@ -296,6 +341,7 @@ bool PeerBook::on_joined(ConnectionId connection, const PeerId& peer,
     if (known == nullptr) continue;
     known->connected = true;
     known->peer = peer;
+    if (!known->dialling) known->far = is_far(newcomer) && !known->lasting;
   }
   send_peers(neighbours_.back(), now);
   dial(now);
@@ -326,10 +372,10 @@ void PeerBook::set_complete(Time now) {
 std::size_t PeerBook::wanted() const {
   if (complete_) return 0;
   if (is_hungry()) return config_.degree;  // those at hand may be of our own group
-  const auto at_hand = static_cast<std::size_t>(
-      std::count_if(candidates_.begin(), candidates_.end(),
-                    [&](const Candidate& candidate) { return is_usable(candidate); }));
-  const std::size_t have = neighbours_.size() + dialling_ + at_hand;
+  const auto at_hand = static_cast<std::size_t>(std::count_if(
+      candidates_.begin(), candidates_.end(),
+      [&](const Candidate& candidate) { return is_usable(candidate) && !candidate.far; }));
+  const std::size_t have = near_links() + at_hand;
   return have >= config_.degree ? 0 : config_.degree - have;
 }
 

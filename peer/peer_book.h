@@ -2,6 +2,9 @@
 // neighbours near the degree, leaves room for newcomers, passes on whom it knows, and remembers who
 // lied.
 //
+// Neighbours of another zone than ours are far. Few are wanted, and only owners say which (to a few
+// of each zone): a neighbour that names a zone is told of others of that zone only.
+//
 // Endpoints on loopback are passed on only to neighbours that are on loopback themselves: to others
 // they name a different host.
 #pragma once
@@ -33,6 +36,9 @@ struct PeerBookConfig {
   // fifth of its speed). At the cap, a newcomer takes the place of a neighbour that has been there
   // for kSettled, so that no island forms.
   std::size_t max_neighbours = 16;
+  // Of those, so many far ones while there are near ones to dial.
+  std::size_t far_degree = 3;
+  std::string zone;  // ours (base/zone.h)
   std::size_t max_dialing = 8;
   std::size_t max_candidates = 2000;
 };
@@ -72,13 +78,16 @@ class PeerBook {
   // From owners, links, and Peers messages. Undialable ones are skipped; over the cap, old failures
   // make room first. `lasting`: named by the link, never forgotten.
   void on_candidates(const std::vector<Endpoint>& endpoints, bool lasting, Time now);
+  // From owners: of another zone.
+  void on_far_candidates(const std::vector<Endpoint>& endpoints, Time now);
 
   // Both sides have said Join. `dialled` is the endpoint for our own dials. `listens` is where the
-  // other side can be dialled (the observed address and its port), if it listens. Answers whether
+  // other side can be dialled (the observed address and its port), if it listens; `zone` is its own
+  // word. Answers whether
   // it is admitted as a neighbour; otherwise a Close action follows. Of two connections between the
   // same two peers, the one that the smaller PeerId dialled stays.
   bool on_joined(ConnectionId connection, const PeerId& peer, std::optional<Endpoint> dialled,
-                 std::optional<Endpoint> listens, Time now);
+                 std::optional<Endpoint> listens, const std::string& zone, Time now);
   // Also for connections that a Close named: harmless where the connection is not known any more.
   void on_disconnected(ConnectionId connection, Time now);
   // `for_good`: it is ourselves, or it refused our secret.
@@ -115,6 +124,7 @@ class PeerBook {
     Time not_before = Time::min();
     unsigned failures = 0;
     bool lasting = false;
+    bool far = false;
     bool dialling = false;
     bool connected = false;  // a neighbour is there
     bool dead = false;       // ourselves, a refused secret, or banned
@@ -124,6 +134,7 @@ class PeerBook {
     PeerId peer;
     std::optional<Endpoint> dialled;  // by us
     std::optional<Endpoint> listens;
+    std::string zone;
     Time since;
     Time next_peers;
   };
@@ -148,15 +159,24 @@ class PeerBook {
   void send_peers(Neighbour& neighbour, Time now);
   void dial(Time now);
   bool is_hungry() const { return hunger_ != Hunger::kFed; }
-  bool may_dial(Time now);
-  void make_room_to_search(Time now);
+  // Whom we may dial now: for want of near ones, of far ones, or, beyond the degree, anybody.
+  struct Wish {
+    bool near = false, far = false, search = false;
+    bool far_last = false;  // far ones after all others
+    bool is_any() const { return near || far || search; }
+  };
+  Wish wish(Time now);
+  bool is_far(const Neighbour& neighbour) const;
+  std::size_t far_neighbours() const;
+  std::size_t near_links() const;  // neighbours and dials
+  void make_place_for_dial(Time now);
 
   PeerBookConfig config_;
   Random random_;
   std::vector<Candidate> candidates_;
   absl::flat_hash_map<Endpoint, std::size_t> by_endpoint_;  // index in candidates_
   std::vector<Neighbour> neighbours_;                       // in order of joining
-  std::size_t dialling_ = 0;
+  std::size_t dialling_ = 0, dialling_far_ = 0;
   absl::flat_hash_set<PeerId> banned_;
   std::deque<PeerId> banned_order_;
   std::deque<Evicted> evicted_;

@@ -74,9 +74,9 @@ class BookedWorld {
     PeerNumber whom = 0;
     while (place_of(whom) != endpoint) ++whom;
     const ConnectionId connection = ++connections_;
-    if (!books[whom]->on_joined(connection, id_of(who), {}, place_of(who), world.now()))
+    if (!books[whom]->on_joined(connection, id_of(who), {}, place_of(who), "", world.now()))
       return books[who]->on_dial_failed(endpoint, false, world.now());
-    if (!books[who]->on_joined(connection, id_of(whom), endpoint, endpoint, world.now()))
+    if (!books[who]->on_joined(connection, id_of(whom), endpoint, endpoint, "", world.now()))
       return books[whom]->on_disconnected(connection, world.now());
     world.connect(who, whom);
     joined_[connection] = {who, whom};

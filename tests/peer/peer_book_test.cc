@@ -53,15 +53,18 @@ struct Keeper {
     drain();
   }
   // They dialled us, and listen at place(number).
-  bool comes(ConnectionId connection, std::uint32_t number, bool listens = true) {
-    const bool stays = book.on_joined(connection, peer_id(number), {},
-                                      listens ? std::optional(place(number)) : std::nullopt, now);
+  bool comes(ConnectionId connection, std::uint32_t number, bool listens = true,
+             const std::string& zone = "") {
+    const bool stays =
+        book.on_joined(connection, peer_id(number), {},
+                       listens ? std::optional(place(number)) : std::nullopt, zone, now);
     drain();
     return stays;
   }
   // Our dial went through.
-  bool answers(ConnectionId connection, const Endpoint& endpoint, std::uint32_t number) {
-    const bool stays = book.on_joined(connection, peer_id(number), endpoint, endpoint, now);
+  bool answers(ConnectionId connection, const Endpoint& endpoint, std::uint32_t number,
+               const std::string& zone = "") {
+    const bool stays = book.on_joined(connection, peer_id(number), endpoint, endpoint, zone, now);
     drain();
     return stays;
   }
@@ -474,10 +477,10 @@ TEST_CASE("loopback endpoints are told to neighbours on loopback only") {
   Keeper keeper;
   const Endpoint here = *Endpoint::parse("127.0.0.1:7000");
   const Endpoint here_too = *Endpoint::parse("127.0.0.1:7001");
-  keeper.book.on_joined(1, peer_id(1), {}, here, keeper.now);
+  keeper.book.on_joined(1, peer_id(1), {}, here, "", keeper.now);
   keeper.comes(2, 2);
   CHECK(keeper.peers.empty());
-  keeper.book.on_joined(3, peer_id(3), {}, here_too, keeper.now);
+  keeper.book.on_joined(3, peer_id(3), {}, here_too, "", keeper.now);
   keeper.drain();
   REQUIRE(keeper.peers.size() == 1);
   CHECK(keeper.peers[0].endpoints == std::vector<Endpoint>{here, place(2)});

@@ -1,6 +1,7 @@
 // Small clusters, one fault at a time: they complete, and what goes wrong is noticed.
 #include "tools/sim/world.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <functional>
 #include <string>
@@ -186,6 +187,60 @@ TEST_CASE("late messages make a swarm slower, and it completes") {
     s.latency = milliseconds(30);
   }));
   CHECK(one.report.completed == 24);
+}
+
+TEST_CASE("between racks that are zones little crosses, and no rack waits for it") {
+  const auto racks = [](bool zones) {
+    return run(small([&](Scenario& s) {
+      s.peers = 120;
+      s.size_bytes = 200 * kMinChunkBytes;
+      s.racks = 4;
+      s.rack_rate = 3e6;  // a tenth of what a rack's hosts could send
+      s.zones = zones;
+    }));
+  };
+  const Run blind = racks(false);
+  const Run zoned = racks(true);
+  CHECK(blind.report.cross_rack_copies > 6);
+  CHECK(zoned.report.cross_rack_copies < 3);
+  CHECK(zoned.report.all.max < blind.report.all.max);
+  const auto [first, last] =
+      std::minmax_element(zoned.report.rack_last_s.begin(), zoned.report.rack_last_s.end());
+  CHECK(*last < 1.15 * *first);
+}
+
+TEST_CASE("no rack is cut off: gateways are killed, racks are single hosts, owners go away") {
+  for (const auto& [tracker, direct] : {std::pair{true, true}, {true, false}, {false, true}}) {
+    for (const std::uint32_t racks : {2u, 5u, 24u}) {
+      CAPTURE(tracker, direct, racks);
+      const Run one = run(small([&](Scenario& s) {
+        s.tracker = tracker;
+        s.direct = direct;
+        s.racks = racks;
+        s.rack_rate = 1e6;
+        s.churn = 0.5;
+        s.has_tracker_down = tracker;
+        s.tracker_from = {0.3, true};
+        s.tracker_to = {0.6, true};
+      }));
+      CHECK(one.report.completed == 24);
+    }
+  }
+}
+
+TEST_CASE("a rack whose gateways come back late is fed by those who take their place") {
+  // The first hosts are the gateways; a third of all is gone for longer than all needs.
+  const Run one = run(small([](Scenario& s) {
+    s.racks = 4;
+    s.rack_rate = 2e6;
+    s.direct = false;
+    s.churn = 0.33;
+    s.churn_at_once = true;
+    s.churn_at = {0.2, true};
+    s.churn_back = seconds(100);
+  }));
+  CHECK(one.report.completed == 24);
+  CHECK(one.report.healthy.max < 30);
 }
 
 TEST_CASE("peers that are not complete in time are an error, and named") {

@@ -89,6 +89,7 @@ void add_options(CLI::App& app, Options& options) {
              with(parse_tracker_down));
   add_parsed(app, "--racks", "racks, and the rate between a rack and the rest: 4:1GB/s",
              with(parse_racks));
+  app.add_flag("!--no-zones", s.zones, "hosts do not say in which rack they are");
   add_parsed(app, "--linger", "how long a complete peer goes on giving", time(s.linger));
   add_parsed(app, "--disk", "rate at which a peer verifies and writes; no limit by default",
              rate(s.disk));

@@ -201,6 +201,7 @@ std::string to_flags(const Scenario& s) {
     absl::StrAppend(&flags, " --tracker-down ", moment_text(s.tracker_from), ":",
                     moment_text(s.tracker_to));
   if (s.racks > 1) absl::StrAppend(&flags, " --racks ", s.racks, ":", rate_text(s.rack_rate));
+  if (!s.zones) absl::StrAppend(&flags, " --no-zones");
   absl::StrAppend(&flags, " --linger ", time_text(s.linger));
   if (s.disk > 0) absl::StrAppend(&flags, " --disk ", rate_text(s.disk));
   if (s.disk_faults > 0) absl::StrAppend(&flags, " --disk-faults ", s.disk_faults);

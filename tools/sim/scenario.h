@@ -49,6 +49,7 @@ struct Scenario {
   Moment tracker_from, tracker_to;
   std::uint32_t racks = 1;
   double rack_rate = 0;  // between a rack and the rest, each way
+  bool zones = true;     // the hosts of a rack name it as their zone
   // How long a peer stays that has neighbours left who are not complete when it is; by default as
   // long as `p2p fetch` does.
   Duration linger = std::chrono::seconds(2);

@@ -193,6 +193,7 @@ void World::start_host(HostIndex index) {
   config.self = core.id;
   config.degree = scenario_.degree;
   config.max_neighbours = scenario_.max_neighbours;
+  config.zone = zone_of(index);
   core.book = std::make_unique<peer::PeerBook>(config, random.fork("peer book"), now_);
   if (host.verified.size() > 0) {
     start_swarm(index, host.verified);
@@ -242,6 +243,7 @@ void World::drain(HostIndex index) {
     if (hunger != core.hunger) {
       core.hunger = hunger;
       core.book->set_hunger(hunger, now_);
+      core.announcer->set_starving(hunger == peer::Hunger::kStarved, now_);
       core.book_dirty = true;
     }
     if (core.book_dirty) {

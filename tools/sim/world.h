@@ -225,6 +225,7 @@ class World {
   void advance(EndIndex end);
   void schedule_end(EndIndex end);
   void drop_queue(EndIndex end);
+  std::string zone_of(HostIndex index) const;
   HostIndex host_of(const Endpoint& endpoint) const;
   void settle_flows();
   void on_flow_end(EndIndex end);

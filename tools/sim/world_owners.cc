@@ -26,7 +26,7 @@ void World::start_owners() {
         {std::make_unique<tracker::Owner>(config, random_.fork(absl::StrCat("owner ", i)), now_)});
     PeerId self;
     self.bytes[0] = 1;
-    owners_.back().owner->set_self(swarm_id_, self, {hosts_[i].endpoint}, true);
+    owners_.back().owner->set_self(swarm_id_, self, {hosts_[i].endpoint}, true, zone_of(i));
   }
 }
 
@@ -52,6 +52,7 @@ void World::start_announcer(HostIndex index) {
   // A seeder answers for itself; it announces to the tracker only.
   config.owner_count = host.report.seeder ? scenario_.tracker : owners_.size();
   config.listen_port = host.endpoint.port;
+  config.zone = zone_of(index);
   core.owner_connections.resize(config.owner_count, 0);
   core.announcer = std::make_unique<tracker::Announcer>(
       config, random_.fork(absl::StrCat("announcer ", index, " life ", core.life)), now_);
@@ -75,10 +76,11 @@ bool World::drain_announcer(HostIndex index) {
       const std::uint32_t connection = core.owner_connections[message->owner];
       if (connection != 0) send_owner(EventKind::kToOwner, connection, std::move(message->message));
     } else {
-      std::vector<Endpoint> endpoints;
+      std::vector<Endpoint> near, far;
       for (const tracker::PeerRecord& peer : std::get<tracker::FoundPeers>(*action).peers)
-        endpoints.push_back(peer.endpoint);
-      core.book->on_candidates(endpoints, false, now_);
+        (peer.far ? far : near).push_back(peer.endpoint);
+      core.book->on_candidates(near, false, now_);
+      core.book->on_far_candidates(far, now_);
       core.book_dirty = true;
     }
   }

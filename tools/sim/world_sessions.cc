@@ -24,6 +24,11 @@ HostIndex World::host_of(const Endpoint& endpoint) const {
   return high | HostIndex{bytes[2]} << 8 | bytes[3];
 }
 
+// A rack is a zone.
+std::string World::zone_of(HostIndex index) const {
+  return scenario_.racks > 1 && scenario_.zones ? absl::StrCat("rack-", hosts_[index].rack) : "";
+}
+
 void World::dial(HostIndex index, const Endpoint& endpoint) {
   Core& core = *hosts_[index].core;
   const auto dialler = static_cast<EndIndex>(ends_.size());
@@ -153,7 +158,7 @@ void World::on_join(EndIndex index) {
   // Whoever dialled is alive, or has been a latency ago.
   PeerId peer;
   if (hosts_[other.host].core) peer = hosts_[other.host].core->id;
-  if (!core.book->on_joined(index + 1, peer, dialled, listens, now_)) return;
+  if (!core.book->on_joined(index + 1, peer, dialled, listens, zone_of(other.host), now_)) return;
   end.joined = true;
   if (core.swarm)
     enter_swarm(index);
