@@ -6,9 +6,10 @@
 
 namespace p2p::net {
 
-AnnounceClient::AnnounceClient(Loop& loop, Transport& transport, std::vector<OwnerAddress> owners,
-                               tracker::AnnouncerConfig config, Random random,
-                               std::function<void(std::vector<Endpoint>)> on_found)
+AnnounceClient::AnnounceClient(
+    Loop& loop, Transport& transport, std::vector<OwnerAddress> owners,
+    tracker::AnnouncerConfig config, Random random,
+    std::function<void(const std::vector<tracker::PeerRecord>&)> on_found)
     : loop_(loop),
       transport_(transport),
       announcer_((config.owner_count = owners.size(), config), random, Loop::now()),
@@ -80,7 +81,8 @@ void AnnounceClient::set_progress(std::uint16_t have_permille, bool complete) {
   drain();
 }
 
-void AnnounceClient::set_wanted(std::size_t peers) {
+void AnnounceClient::set_wanted(std::size_t peers, bool starving) {
+  announcer_.set_starving(starving, Loop::now());
   announcer_.set_wanted(peers, Loop::now());
   drain();
 }
@@ -125,13 +127,10 @@ void AnnounceClient::drain() {
     } else if (auto* send = std::get_if<tracker::SendToOwner>(&*action)) {
       transport_.send(owners_[send->owner].connection, WireMessage(std::move(send->message)));
     } else if (auto* found = std::get_if<tracker::FoundPeers>(&*action)) {
-      std::vector<Endpoint> endpoints;
-      for (const tracker::PeerRecord& peer : found->peers) {
-        endpoints.push_back(peer.endpoint);
+      for (const tracker::PeerRecord& peer : found->peers)
         log_debug("owner " + owners_[found->owner].address.where.to_string() + " names " +
-                  peer.endpoint.to_string());
-      }
-      on_found_(std::move(endpoints));
+                  peer.endpoint.to_string() + (peer.far ? ", of another zone" : ""));
+      on_found_(found->peers);
     }
   }
   timer_.arm(announcer_.next_timeout());

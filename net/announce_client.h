@@ -23,7 +23,7 @@ class AnnounceClient {
   // `on_found` gets the peers of every handout.
   AnnounceClient(Loop& loop, Transport& transport, std::vector<OwnerAddress> owners,
                  tracker::AnnouncerConfig config, Random random,
-                 std::function<void(std::vector<Endpoint>)> on_found);
+                 std::function<void(const std::vector<tracker::PeerRecord>&)> on_found);
 
   // Is this one of our connections to an owner?
   bool owns(ConnectionId id) const { return by_connection_.contains(id); }
@@ -32,7 +32,7 @@ class AnnounceClient {
   void on_closed(ConnectionId id, const Error& why);
 
   void set_progress(std::uint16_t have_permille, bool complete);
-  void set_wanted(std::size_t peers);
+  void set_wanted(std::size_t peers, bool starving);
   void stop();
 
   // How each owner stands, for the person: the last failure, or that it knows of nobody; empty
@@ -61,7 +61,7 @@ class AnnounceClient {
   std::map<ConnectionId, tracker::OwnerIndex> by_connection_;
   tracker::Announcer announcer_;
   Timer timer_;
-  std::function<void(std::vector<Endpoint>)> on_found_;
+  std::function<void(const std::vector<tracker::PeerRecord>&)> on_found_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -80,6 +80,7 @@ Status Fetch::start() {
   session.content = content_;
   session.swarm = swarm;
   session.psk = config_.psk;
+  session.book.zone = config_.zone;
   if (!config_.manifest_only) {
     P2P_TRY(node_->transport().listen(config_.listen.value_or(default_listen_endpoint())));
     session.listen_port = node_->transport().local().port;
@@ -101,6 +102,7 @@ Status Fetch::start() {
 
   tracker::AnnouncerConfig announcer;
   announcer.swarm = swarm;
+  announcer.zone = config_.zone;
   announcer.listen_port = node_->transport().local().port;
   node_->announce_to(owners_of(config_), std::move(announcer));
   node_->refresh_announcer();  // so that the first announce asks for peers

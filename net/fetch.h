@@ -35,6 +35,7 @@ struct FetchConfig {
   // when not given.
   std::optional<std::filesystem::path> output;
   std::optional<Endpoint> listen;
+  std::string zone;  // where this host is (base/zone.h)
   bool overwrite = false;
   // How long it goes on seeding afterwards. Not said: kCourtesy, where neighbours are not complete
   // (in a simulated swarm with slow hosts in it, the last of the others were done a third sooner).

@@ -24,8 +24,14 @@ void Node::answer_announces(tracker::OwnerConfig config) {
 
 void Node::announce_to(std::vector<OwnerAddress> owners, tracker::AnnouncerConfig config) {
   announcer_.emplace(loop_, transport_, std::move(owners), std::move(config),
-                     random_.fork("announcer"), [this](std::vector<Endpoint> found) {
-                       if (session_) session_->add_candidates(found, false);
+                     random_.fork("announcer"),
+                     [this](const std::vector<tracker::PeerRecord>& found) {
+                       if (!session_) return;
+                       std::vector<Endpoint> near, far;
+                       for (const tracker::PeerRecord& peer : found)
+                         (peer.far ? far : near).push_back(peer.endpoint);
+                       session_->add_candidates(near, false);
+                       session_->add_far_candidates(far);
                      });
 }
 
@@ -44,7 +50,7 @@ void Node::refresh_announcer() {
             : static_cast<std::uint16_t>(std::uint64_t{have.count()} * 1000 / have.size());
     announcer_->set_progress(static_cast<std::uint16_t>(permille), session_->swarm().complete());
   }
-  announcer_->set_wanted(session_->wanted());
+  announcer_->set_wanted(session_->wanted(), session_->hunger() == peer::Hunger::kStarved);
 }
 
 void Node::stop() {

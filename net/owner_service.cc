@@ -25,8 +25,9 @@ void OwnerService::on_closed(ConnectionId id) {
   drain();
 }
 
-void OwnerService::set_self(const SwarmId& swarm, std::vector<Endpoint> endpoints, bool complete) {
-  owner_.set_self(swarm, transport_.self(), std::move(endpoints), complete);
+void OwnerService::set_self(const SwarmId& swarm, std::vector<Endpoint> endpoints, bool complete,
+                            std::string zone) {
+  owner_.set_self(swarm, transport_.self(), std::move(endpoints), complete, std::move(zone));
   drain();
 }
 

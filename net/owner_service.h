@@ -2,6 +2,7 @@
 #pragma once
 
 #include <set>
+#include <string>
 
 #include "net/loop.h"
 #include "net/transport.h"
@@ -16,7 +17,8 @@ class OwnerService {
   // A message of the announce family on a connection that we did not dial for announcing.
   void on_message(ConnectionId id, const Opened& from, const tracker::Message& message);
   void on_closed(ConnectionId id);
-  void set_self(const SwarmId& swarm, std::vector<Endpoint> endpoints, bool complete);
+  void set_self(const SwarmId& swarm, std::vector<Endpoint> endpoints, bool complete,
+                std::string zone);
 
   const tracker::Owner& owner() const { return owner_; }
 

@@ -56,6 +56,7 @@ Result<Link> Seed::start() {
           ? local.port
           : config_.advertised.front().port;
   session.listen_port = mapped_port;
+  session.book.zone = config_.zone;
   SessionHandlers handlers;
   handlers.on_manifest = [](Bytes) {};
   handlers.on_completed = [] {};
@@ -72,7 +73,7 @@ Result<Link> Seed::start() {
   tracker::OwnerConfig owner;
   owner.only_swarm = swarm;
   node_->answer_announces(owner);
-  node_->owner_service()->set_self(swarm, own, true);
+  node_->owner_service()->set_self(swarm, own, true, config_.zone);
 
   std::vector<OwnerAddress> owners;
   for (const HostPort& tracker : config_.trackers)
@@ -82,6 +83,7 @@ Result<Link> Seed::start() {
     tracker::AnnouncerConfig announcer;
     announcer.swarm = swarm;
     announcer.listen_port = mapped_port;
+    announcer.zone = config_.zone;
     if (!config_.advertised.empty())
       announcer.advertised.assign(
           own.begin(),

@@ -24,6 +24,7 @@ struct SeedConfig {
   std::vector<HostPort> advertised;  // how others reach this host; port 0: the one listened on
   std::optional<Endpoint> listen;
   std::uint16_t preferred_port = 0;  // taken when it is free and `listen` names none
+  std::string zone;                  // where this host is (base/zone.h)
   unsigned lanes = 1;
   ConnectionTimeouts timeouts;
 };

@@ -18,8 +18,15 @@ class ExitCodes(EndToEnd):
         for arguments in ([], ["fetch"], ["seed"], ["fetch", "x", "--no-such-flag"], ["dance"]):
             self.assertEqual(self.run_p2p(*arguments).wait(), USAGE, arguments)
         source = self.random_file("source.bin", 10)
-        for flags in (["--chunk-size", "1000"], ["--chunk-size", "8MiB"], ["--listen", "nonsense"], ["--tracker", "noport"]):
+        for flags in (["--chunk-size", "1000"], ["--chunk-size", "8MiB"], ["--listen", "nonsense"], ["--tracker", "noport"], ["--zone", "a b"]):
             self.assertEqual(self.run_p2p("seed", source, *flags).wait(), USAGE, flags)
+
+    def test_a_zone_that_is_no_name_is_refused_with_what_one_is(self):
+        for zone in ("rack 7", "z" * 65, "r\u00e9seau", "a\nb"):
+            for arguments in (["seed", self.random_file("source.bin", 10)], ["fetch", "p2p://" + "A" * 43 + "#" + "A" * 43]):
+                result = self.run_p2p(*arguments, "--zone", zone)
+                self.assertEqual(result.wait(), USAGE, zone)
+                self.assertIn("--zone: at most 64", result.error_text())
 
     def test_help_of_each_command_has_an_example(self):
         for command in ("seed", "fetch", "tracker", "keygen", "inspect", "verify"):

@@ -47,6 +47,8 @@ int fail(const Error& error);
 
 // ADDR:PORT, with a name for the flag in the error.
 Result<Endpoint> parse_listen(const std::string& text);
+// A zone's name (base/zone.h).
+Result<std::string> parse_zone(const std::string& text);
 // A link as an argument, or "-": the first line of stdin, which keeps its secret out of the process
 // list.
 Result<Link> read_link(const std::string& argument);

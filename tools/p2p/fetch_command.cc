@@ -17,7 +17,7 @@ namespace p2p::cli {
 namespace {
 
 struct Options {
-  std::string link, output, listen, cluster_key;
+  std::string link, output, listen, cluster_key, zone;
   std::optional<double> linger_seconds;
   double patience_seconds = 30;
   bool json = false, overwrite = false;
@@ -95,6 +95,7 @@ Result<net::FetchConfig> fetch_config(const Options& options) {
   config.overwrite = options.overwrite;
   if (options.linger_seconds) config.linger = from_seconds(*options.linger_seconds);
   config.patience = from_seconds(options.patience_seconds);
+  P2P_ASSIGN(config.zone, parse_zone(options.zone));
   config.lanes = options.lanes;
   return config;
 }
@@ -154,6 +155,8 @@ void add_fetch(CLI::App& app, Run& run) {
                   "Seconds to wait while no peer has what is missing; 0: for ever")
       ->check(kSeconds);
   add_flag_option(*command, "--cluster-key", options->cluster_key, "Key file of `p2p keygen`");
+  add_flag_option(*command, "--zone", options->zone,
+                  "Where this host is, like rack-17: little is fetched from other zones");
   add_flag_option(*command, "--lanes", options->lanes, "Worker threads")
       ->check(CLI::Range(1u, 64u));
   command

@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/units.h"
+#include "base/zone.h"
 #include "net/fetch.h"
 #include "tools/p2p/commands.h"
 #include "tools/p2p/exit_code.h"
@@ -40,6 +41,14 @@ Result<Endpoint> parse_listen(const std::string& text) {
                  "--listen: " + endpoint.error().message +
                      "; write it like 0.0.0.0:7000, [::]:7000 or 127.0.0.1:0 (0: any free port)"};
   return endpoint;
+}
+
+Result<std::string> parse_zone(const std::string& text) {
+  if (!is_zone(text))
+    return Error{ErrorCode::kUsage,
+                 absl::StrCat("--zone: at most ", kMaxZoneBytes,
+                              " letters, digits and signs of ASCII without spaces, like rack-17")};
+  return text;
 }
 
 Result<Link> read_link(const std::string& argument) {

@@ -18,7 +18,7 @@ namespace p2p::cli {
 namespace {
 
 struct Options {
-  std::string path, link, listen, chunk_size, cluster_key;
+  std::string path, link, listen, chunk_size, cluster_key, zone;
   std::vector<std::string> trackers, advertised;
   unsigned lanes = default_lanes();
 };
@@ -65,6 +65,7 @@ Result<HostPort> parse_advertised(const std::string& text) {
 Result<net::SeedConfig> seed_config(const Options& options) {
   net::SeedConfig config;
   P2P_ASSIGN(config.cluster_key, read_cluster_key(options.cluster_key));
+  P2P_ASSIGN(config.zone, parse_zone(options.zone));
   config.lanes = options.lanes;
   if (!options.listen.empty()) {
     P2P_ASSIGN(config.listen, parse_listen(options.listen));
@@ -160,6 +161,8 @@ void add_seed(CLI::App& app, Run& run) {
                   "A power of two from 64KiB to 4MiB; chosen by size by default");
   add_flag_option(*command, "--cluster-key", options->cluster_key,
                   "Key file of `p2p keygen`: the link then needs it too");
+  add_flag_option(*command, "--zone", options->zone,
+                  "Where this host is, like rack-17: little is fetched from other zones");
   add_flag_option(*command, "--lanes", options->lanes, "Worker threads")
       ->check(CLI::Range(1u, 64u));
   command->footer(
