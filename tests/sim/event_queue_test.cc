@@ -47,31 +47,49 @@ TEST_CASE("an event keeps what it was scheduled with") {
   EventQueue queue;
   queue.push(at(1), EventKind::kData, 1, 2, 3);
   const Event event = queue.pop();
-  CHECK(event.kind == EventKind::kData);
+  CHECK(event.kind() == EventKind::kData);
   CHECK(event.a == 1);
   CHECK(event.b == 2);
   CHECK(event.c == 3);
 }
 
 TEST_CASE("pushes and pops in any mixture keep the order of a sorted list") {
+  constexpr std::uint64_t kUsualMs = 20;
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     CAPTURE(seed);
     Random random(seed);
-    EventQueue queue;
+    EventQueue queue{milliseconds(kUsualMs)};
     std::vector<std::pair<Time, std::uint32_t>> sorted;  // the last comes first
+    Time now{};
     std::uint32_t number = 0;
-    for (int step = 0; step < 2000; ++step) {
+    for (int step = 0; step < 4000; ++step) {
       REQUIRE(queue.size() == sorted.size());
       if (!sorted.empty() && random.chance(0.45)) {
         const Event event = queue.pop();
         REQUIRE(std::pair(event.at, event.a) == sorted.back());
         sorted.pop_back();
+        now = event.at;
         continue;
       }
-      // Few moments, so that many are the same.
-      const std::pair event(at(random.below(50)), number++);
+      // Few moments, so that many are the same; often the usual delay.
+      const auto delay = random.chance(0.5) ? kUsualMs : random.below(50);
+      const std::pair event(now + milliseconds(delay), number++);
       queue.push(event.first, EventKind::kHostTimer, event.second);
       sorted.insert(std::lower_bound(sorted.begin(), sorted.end(), event, std::greater<>{}), event);
     }
+  }
+}
+
+TEST_CASE("what is known ahead comes next") {
+  Random random(1);
+  EventQueue queue{milliseconds(20)};
+  CHECK(queue.ahead(0) == nullptr);
+  for (std::uint32_t i = 0; i < 100; ++i) queue.push(at(random.below(50)), EventKind::kArrive, i);
+  queue.pop();
+  while (!queue.empty()) {
+    std::vector<std::uint32_t> ahead;
+    while (const Event* event = queue.ahead(ahead.size())) ahead.push_back(event->a);
+    REQUIRE(ahead.size() >= std::min(queue.size(), EventQueue::kAhead));
+    for (std::uint32_t number : ahead) REQUIRE(queue.pop().a == number);
   }
 }

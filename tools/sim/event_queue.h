@@ -1,8 +1,13 @@
 // EventQueue: what is going to happen, in order of time; what happens at one moment, in the order
-// in which it was scheduled. A heap with four children a node: shallow, and a node's children share
-// a cache line or two.
+// in which it was scheduled.
+//
+// Most events come one usual delay (the latency) after they were scheduled: these are in order
+// already and stand in a ring. The others stand in a heap with four children a node: shallow, and a
+// node's children share a cache line or two. The next few events of both are sorted out ahead, so
+// that the memory that they need can be fetched before it is their turn.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -13,7 +18,7 @@
 namespace p2p::sim {
 
 enum class EventKind : std::uint8_t {
-  kMessage,       // a: the slot of the message in flight
+  kMessage,       // a: end that receives, b: the slot of the message in flight
   kData,          // a: end that receives, b: chunk, c: bytes
   kFlowEnd,       // a: end that sends
   kChunkArrived,  // a: end that receives, b: chunk, c: bytes that it was not told of yet
@@ -40,34 +45,132 @@ enum class EventKind : std::uint8_t {
 };
 
 struct Event {
+  Event(Time when, std::uint64_t order, EventKind what, std::uint32_t first = 0,
+        std::uint32_t second = 0, std::uint32_t third = 0)
+      : at(when),
+        order_and_kind(order << 8 | static_cast<std::uint8_t>(what)),
+        a(first),
+        b(second),
+        c(third) {}
+  Event() : Event(Time{}, 0, EventKind::kCount) {}
+
+  EventKind kind() const { return static_cast<EventKind>(order_and_kind & 0xff); }
+  bool before(const Event& other) const {
+    return at != other.at ? at < other.at : order_and_kind < other.order_and_kind;
+  }
+
   Time at;
-  std::uint64_t order;  // of scheduling
-  EventKind kind;
-  std::uint32_t a = 0, b = 0, c = 0;
+  std::uint64_t order_and_kind;  // of scheduling; the kind in the lowest byte
+  std::uint32_t a, b, c;
+};
+static_assert(sizeof(Event) == 32);
+
+// A queue in a ring that grows.
+class EventRing {
+ public:
+  bool empty() const { return size_ == 0; }
+  std::size_t size() const { return size_; }
+  Event& operator[](std::size_t place) { return events_[(first_ + place) & (events_.size() - 1)]; }
+  const Event& operator[](std::size_t place) const {
+    return events_[(first_ + place) & (events_.size() - 1)];
+  }
+  const Event& back() const { return (*this)[size_ - 1]; }
+  void push_back(const Event& event) {
+    if (size_ == events_.size()) grow();
+    ++size_;
+    (*this)[size_ - 1] = event;
+  }
+  Event pop_front() {
+    const Event event = (*this)[0];
+    ++first_;
+    --size_;
+    return event;
+  }
+  Event pop_back() { return (*this)[--size_]; }
+
+ private:
+  void grow() {
+    std::vector<Event> larger(2 * events_.size());
+    for (std::size_t i = 0; i < size_; ++i) larger[i] = (*this)[i];
+    events_ = std::move(larger);
+    first_ = 0;
+  }
+
+  std::vector<Event> events_ = std::vector<Event>(64);  // a power of two
+  std::size_t first_ = 0, size_ = 0;
 };
 
 class EventQueue {
  public:
-  bool empty() const { return heap_.empty(); }
-  std::size_t size() const { return heap_.size(); }
-  Time next_at() const { return heap_.front().at; }
+  // So many events are known ahead.
+  static constexpr std::size_t kAhead = 16;
 
+  explicit EventQueue(Duration usual_delay = {}) : usual_delay_(usual_delay) {}
+
+  bool empty() const { return size() == 0; }
+  std::size_t size() const { return ahead_.size() + usual_.size() + heap_.size(); }
+  Time next_at() {
+    refill();
+    return ahead_[0].at;
+  }
+  // Those that come next, the first at 0; nothing where it is not known. One that is scheduled
+  // later may still come in between.
+  const Event* ahead(std::size_t place) const {
+    return place < ahead_.size() ? &ahead_[place] : nullptr;
+  }
+
+  // Not before the event that was popped last.
   void push(Time at, EventKind kind, std::uint32_t a = 0, std::uint32_t b = 0,
             std::uint32_t c = 0) {
-    Event event{at, orders_++, kind, a, b, c};
+    P2P_CHECK(at >= now_);
+    const Event event(at, orders_++, kind, a, b, c);
+    if (!ahead_.empty() && event.before(ahead_.back()))
+      insert_ahead(event);
+    else if (at == now_ + usual_delay_)
+      usual_.push_back(event);
+    else
+      push_heap(event);
+  }
+
+  Event pop() {
+    refill();
+    P2P_CHECK(!ahead_.empty());
+    const Event first = ahead_.pop_front();
+    now_ = first.at;
+    refill();
+    return first;
+  }
+
+ private:
+  void refill() {
+    while (ahead_.size() < kAhead && !(usual_.empty() && heap_.empty())) {
+      const bool takes_usual =
+          heap_.empty() || (!usual_.empty() && usual_[0].before(heap_.front()));
+      ahead_.push_back(takes_usual ? usual_.pop_front() : pop_heap());
+    }
+  }
+
+  void insert_ahead(const Event& event) {
+    ahead_.push_back(event);
+    std::size_t place = ahead_.size() - 1;
+    for (; place > 0 && event.before(ahead_[place - 1]); --place) ahead_[place] = ahead_[place - 1];
+    ahead_[place] = event;
+    if (ahead_.size() > 2 * kAhead) push_heap(ahead_.pop_back());
+  }
+
+  void push_heap(const Event& event) {
     std::size_t hole = heap_.size();
     heap_.push_back(event);
     while (hole > 0) {
       const std::size_t parent = (hole - 1) / 4;
-      if (!before(event, heap_[parent])) break;
+      if (!event.before(heap_[parent])) break;
       heap_[hole] = heap_[parent];
       hole = parent;
     }
     heap_[hole] = event;
   }
 
-  Event pop() {
-    P2P_CHECK(!heap_.empty());
+  Event pop_heap() {
     const Event first = heap_.front();
     const Event last = heap_.back();
     heap_.pop_back();
@@ -77,10 +180,10 @@ class EventQueue {
       const std::size_t child = 4 * hole + 1;
       if (child >= size) break;
       std::size_t best = child;
-      const std::size_t end = child + 4 < size ? child + 4 : size;
+      const std::size_t end = std::min(child + 4, size);
       for (std::size_t i = child + 1; i < end; ++i)
-        if (before(heap_[i], heap_[best])) best = i;
-      if (!before(heap_[best], last)) break;
+        if (heap_[i].before(heap_[best])) best = i;
+      if (!heap_[best].before(last)) break;
       heap_[hole] = heap_[best];
       hole = best;
     }
@@ -88,11 +191,10 @@ class EventQueue {
     return first;
   }
 
- private:
-  static bool before(const Event& a, const Event& b) {
-    return a.at != b.at ? a.at < b.at : a.order < b.order;
-  }
-
+  Duration usual_delay_;
+  Time now_{};       // of the event that was popped last
+  EventRing ahead_;  // the next ones
+  EventRing usual_;  // then these, and the heap's
   std::vector<Event> heap_;
   std::uint64_t orders_ = 0;
 };

@@ -43,6 +43,7 @@ World::World(const Scenario& scenario)
       layout_(scenario.layout()),
       random_(scenario.seed),
       loss_random_(random_.fork("loss")),
+      events_(scenario.latency),
       bucket_width_(
           from_seconds(std::max(scenario.fluid_bound_seconds() * 2 / kUseBuckets, 1e-6))) {
   manifest_ = encode_manifest(make_manifest(layout_, random_.fork("manifest")));
@@ -107,7 +108,7 @@ void World::run(Duration limit) {
     P2P_CHECK(event.at >= now_);
     now_ = event.at;
     ++events_done_;
-    ++by_kind_[static_cast<std::size_t>(event.kind)];
+    ++by_kind_[static_cast<std::size_t>(event.kind())];
     dispatch(event);
     if (links_.dirty()) settle_flows();
   }
@@ -116,10 +117,10 @@ void World::run(Duration limit) {
 }
 
 void World::dispatch(const Event& event) {
-  switch (event.kind) {
+  switch (event.kind()) {
     case EventKind::kMessage: {
-      InFlight message = in_flight_.take(event.a);
-      return on_message(message.to, message.message);
+      peer::Message message = in_flight_.take(event.b);
+      return on_message(event.a, message);
     }
     case EventKind::kData:
       return deliver_data(event.a, event.b, event.c);

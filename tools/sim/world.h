@@ -141,10 +141,6 @@ class World {
     Time progress_at = kNever;  // its kProgress
     std::uint32_t told = 0;     // bytes of the first that the receiver has been told of
   };
-  struct InFlight {
-    EndIndex to;
-    peer::Message message;
-  };
   struct OwnerInFlight {
     std::uint32_t connection;
     tracker::Message message;
@@ -252,7 +248,7 @@ class World {
   std::vector<LinkId> rack_up_, rack_down_;
   std::vector<Host> hosts_;  // peers first, then seeders
   std::deque<End> ends_;
-  Slots<InFlight> in_flight_;
+  Slots<peer::Message> in_flight_;
   Slots<OwnerInFlight> owner_in_flight_;
 
   Bytes manifest_;

@@ -72,8 +72,8 @@ Time World::arrival(EndIndex to) {
 
 void World::send(EndIndex from, peer::Message message) {
   if (!ends_[from].open) return;
-  events_.push(arrival(from ^ 1), EventKind::kMessage,
-               in_flight_.put({from ^ 1, std::move(message)}));
+  events_.push(arrival(from ^ 1), EventKind::kMessage, from ^ 1,
+               in_flight_.put(std::move(message)));
 }
 
 // What is advertised is verified.
