@@ -7,13 +7,7 @@
 namespace p2p {
 namespace {
 
-// Bit 0 is the highest of word 0: so the words, written big-endian, are the wire form. Bits past
-// the size are always 0.
-constexpr std::size_t kWordBits = 64;
-
-constexpr std::uint64_t bit_of(ChunkIndex index) {
-  return std::uint64_t{1} << (kWordBits - 1 - index % kWordBits);
-}
+constexpr std::size_t kWordBits = Bitfield::kWordBits;
 
 // The bits at or after `index` in its word.
 constexpr std::uint64_t bits_from(ChunkIndex index) {
@@ -62,25 +56,6 @@ Bytes Bitfield::to_wire() const {
   for (std::size_t i = 0; i < bytes.size(); ++i)
     bytes[i] = static_cast<std::uint8_t>(words_[i / 8] >> (56 - i % 8 * 8));
   return bytes;
-}
-
-bool Bitfield::test(ChunkIndex index) const {
-  P2P_CHECK(index < size_);
-  return (words_[index / kWordBits] & bit_of(index)) != 0;
-}
-
-bool Bitfield::set(ChunkIndex index) {
-  if (test(index)) return false;
-  words_[index / kWordBits] |= bit_of(index);
-  ++count_;
-  return true;
-}
-
-bool Bitfield::reset(ChunkIndex index) {
-  if (!test(index)) return false;
-  words_[index / kWordBits] &= ~bit_of(index);
-  --count_;
-  return true;
 }
 
 ChunkIndex Bitfield::next_set(ChunkIndex from) const {

@@ -1,17 +1,21 @@
 // Bitfield: which chunks somebody has. Fixed size, with the count of set bits always known.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/check.h"
 #include "content/layout.h"
 
 namespace p2p {
 
 class Bitfield {
  public:
+  static constexpr std::size_t kWordBits = 64;
+
   Bitfield() = default;
   explicit Bitfield(ChunkIndex size, bool value = false);
 
@@ -27,10 +31,23 @@ class Bitfield {
   bool none() const { return count_ == 0; }
 
   // The index must be below size(), which is checked.
-  bool test(ChunkIndex index) const;
+  bool test(ChunkIndex index) const {
+    P2P_CHECK(index < size_);
+    return (words_[index / kWordBits] & bit_of(index)) != 0;
+  }
   // Both return whether the bit changed.
-  bool set(ChunkIndex index);
-  bool reset(ChunkIndex index);
+  bool set(ChunkIndex index) {
+    if (test(index)) return false;
+    words_[index / kWordBits] |= bit_of(index);
+    ++count_;
+    return true;
+  }
+  bool reset(ChunkIndex index) {
+    if (!test(index)) return false;
+    words_[index / kWordBits] &= ~bit_of(index);
+    --count_;
+    return true;
+  }
 
   // The first set / clear bit at or after `from`; size() when there is none. Word by word.
   ChunkIndex next_set(ChunkIndex from) const;
@@ -44,6 +61,12 @@ class Bitfield {
   bool operator==(const Bitfield&) const = default;
 
  private:
+  // Bit 0 is the highest of word 0: so the words, written big-endian, are the wire form. Bits past
+  // the size are always 0.
+  static constexpr std::uint64_t bit_of(ChunkIndex index) {
+    return std::uint64_t{1} << (kWordBits - 1 - index % kWordBits);
+  }
+
   std::vector<std::uint64_t> words_;
   ChunkIndex size_ = 0;
   ChunkIndex count_ = 0;
