@@ -28,7 +28,7 @@ struct Ask {
   bool overdue = false;    // does not count in the window any more
 };
 
-struct Swarm::Neighbour {
+struct alignas(64) Swarm::Neighbour {
   Neighbour(ConnectionId connection_id, const PeerId& peer_id, Time now)
       : connection(connection_id),
         peer(peer_id),
@@ -40,34 +40,33 @@ struct Swarm::Neighbour {
   }
   static Neighbour& of(UploadClient& client) { return *static_cast<Neighbour*>(client.owner); }
 
-  ConnectionId connection;
-  PeerId peer;
-
-  // What it has. `ready`: it sent Chunks. `counted`: its chunks are in the availability one by one
-  // (a neighbour that came complete is not counted at all).
-  Bitfield have;
+  // What is looked at in all neighbours for nearly every input: together, in two cache lines.
+  // `ready`: it sent Chunks. `counted`: its chunks are in the availability one by one (a neighbour
+  // that came complete is not counted at all).
+  std::uint64_t nothing_at = 0;   // the swarm's opening count when it had nothing open to ask for
+  Time not_before = Time::min();  // it is busy: no request before this
+  double speed = 0;               // requests a second that it serves, to all; 0: not known
+  std::uint32_t load = 0;         // as it told us
+  std::uint32_t anys = 0;         // live asks for kAnyChunk
+  std::uint32_t live = 0;         // asks neither cancelled nor overdue
+  std::uint32_t overdue = 0;      // asks overdue and not cancelled
+  std::uint32_t told_load = 0;    // our load as it last heard it
   bool ready = false;
   bool counted = false;
+  bool any_refused = false;      // it had nothing to choose for us
+  bool source_reported = false;  // Problem::kSourceChanged, once
+  std::vector<Ask> asks;         // what we ask of it, in order of asking
+  Bitfield have;                 // what it has
 
-  // What we ask of it.
-  std::vector<Ask> asks;           // in order of asking
-  std::uint32_t anys = 0;          // live asks for kAnyChunk
-  std::uint32_t live = 0;          // asks neither cancelled nor overdue
-  std::uint32_t overdue = 0;       // asks overdue and not cancelled
-  bool any_refused = false;        // it had nothing to choose for us
-  bool source_reported = false;    // Problem::kSourceChanged, once
+  ConnectionId connection;
+  PeerId peer;
   std::uint32_t idle_rejects = 0;  // since the last whole chunk
-  std::uint64_t nothing_at = 0;    // the swarm's opening count when it had nothing open to ask for
   ChunkIndex cursor = 0;           // the picker's
-  std::uint32_t load = 0;          // as it told us
-  double speed = 0;                // requests a second that it serves, to all; 0: not known
-  Time not_before = Time::min();   // it is busy: no request before this
 
   // What it asks of us.
   UploadClient uploads;
   std::vector<ChunkIndex> untold;  // verified, and not told yet
-  Time told_at;                    // when it last heard our load,
-  std::uint32_t told_load = 0;     // and what it heard
+  Time told_at;                    // when it last heard our load
 
   Time last_heard;
   Time last_said;
