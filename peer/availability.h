@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include "base/cache.h"
 #include "content/layout.h"
 
 namespace p2p::peer {
@@ -32,6 +33,10 @@ class Availability {
 
   // The open chunks that exactly `count` neighbours have, in no order; valid until the next change.
   std::span<const ChunkIndex> level(std::uint32_t count) const;
+  // A hint: it is going to be used.
+  void fetch() const {
+    fetch_into_cache(level_end_.data(), level_end_.size() * sizeof(level_end_[0]));
+  }
   std::uint32_t levels() const { return static_cast<std::uint32_t>(level_end_.size()); }
 
  private:

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/cache.h"
 #include "base/check.h"
 #include "peer/neighbour.h"
 
@@ -50,6 +51,22 @@ Swarm::~Swarm() = default;
 Swarm::Neighbour* Swarm::find(ConnectionId connection) {
   const auto found = by_connection_.find(connection);
   return found == by_connection_.end() ? nullptr : found->second;
+}
+
+void Swarm::fetch_index(ConnectionId connection) const {
+  by_connection_.prefetch(connection);
+  fetch_into_cache(neighbours_.data(), neighbours_.size() * sizeof(neighbours_[0]));
+  fetch_into_cache(actions_.data(), sizeof(SwarmAction));
+  availability_.fetch();
+}
+
+void Swarm::fetch_neighbour(ConnectionId connection) const {
+  const auto found = by_connection_.find(connection);
+  if (found != by_connection_.end()) fetch_into_cache(found->second, sizeof(Neighbour));
+  if (completed_ || live_ >= window()) return;
+  // One of them is to be asked for something: what is looked at in all of them.
+  for (const auto& neighbour : neighbours_)
+    fetch_into_cache(neighbour.get(), offsetof(Neighbour, connection));
 }
 
 void Swarm::send(Neighbour& neighbour, Message message, Time now) {

@@ -149,6 +149,11 @@ class Swarm {
   void on_timeout(Time now);
   std::optional<SwarmAction> poll_action();
 
+  // Hints for who drives so many swarms that none is in the cache: fetch what an input of this
+  // connection needs, the second after the first. They change nothing.
+  void fetch_index(ConnectionId connection) const;
+  void fetch_neighbour(ConnectionId connection) const;
+
   const Bitfield& have() const;
   bool complete() const;
   // How well the neighbours serve us.

@@ -20,7 +20,8 @@ bool differs(double a, double b) { return std::abs(a - b) > Links::kTolerance * 
 
 LinkId Links::add(double bytes_per_second) {
   P2P_CHECK(bytes_per_second > 0);
-  links_.push_back({bytes_per_second, bytes_per_second});
+  links_.push_back({bytes_per_second});
+  levels_.push_back(bytes_per_second);
   return static_cast<LinkId>(links_.size() - 1);
 }
 
@@ -63,12 +64,13 @@ void Links::stop(FlowId id) {
 double Links::limit_beside(const Flow& flow, LinkId link) const {
   double limit = std::numeric_limits<double>::infinity();
   for (std::size_t i = 0; i < flow.length; ++i)
-    if (flow.path[i] != link) limit = std::min(limit, links_[flow.path[i]].level);
+    if (flow.path[i] != link) limit = std::min(limit, levels_[flow.path[i]]);
   return limit;
 }
 
 // Those whose limit elsewhere is below an equal share get their limit; the others share the rest.
-double Links::level_of(const Link& link, LinkId id) {
+double Links::level_of(LinkId id) {
+  const Link& link = links_[id];
   limits_.clear();
   for (FlowId flow : link.flows) limits_.push_back(limit_beside(flows_[flow], id));
   double left = link.capacity;
@@ -90,14 +92,13 @@ double Links::level_of(const Link& link, LinkId id) {
 
 void Links::solve(LinkId id) {
   ++solved_;
-  Link& link = links_[id];
-  const double old_level = link.level;
+  const double old_level = levels_[id];
   // Within the tolerance of what the flows were told, it stays that: small steps must not add up
   // unseen.
-  const double exact = level_of(link, id);
+  const double exact = level_of(id);
   const double level = differs(exact, old_level) ? exact : old_level;
-  link.level = level;
-  for (FlowId number : link.flows) {
+  levels_[id] = level;
+  for (FlowId number : links_[id].flows) {
     Flow& flow = flows_[number];
     const double rate = std::min(level, limit_beside(flow, id));
     if (flow.rate == 0 || differs(rate, flow.rate)) {
@@ -109,7 +110,7 @@ void Links::solve(LinkId id) {
       const LinkId other = flow.path[i];
       if (other == id) continue;
       // Where the other link holds the flow back before and after, nothing changes there.
-      const double theirs = links_[other].level;
+      const double theirs = levels_[other];
       if (old_level < theirs || level < theirs) enqueue(other);
     }
   }

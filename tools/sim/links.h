@@ -13,6 +13,8 @@
 #include <span>
 #include <vector>
 
+#include "base/cache.h"
+
 namespace p2p::sim {
 
 using LinkId = std::uint32_t;
@@ -38,13 +40,16 @@ class Links {
   // Is there anything to settle?
   bool dirty() const { return !queue_.empty(); }
 
+  // A hint: the flow is going to be stopped.
+  void fetch(FlowId flow) const { fetch_into_cache(&flows_[flow], sizeof(Flow)); }
+
   // The sum of the rates on it.
   double load(LinkId link) const;
   std::size_t count(LinkId link) const { return links_[link].flows.size(); }
   std::uint64_t solved() const { return solved_; }
 
  private:
-  struct Flow {
+  struct alignas(64) Flow {
     double rate = 0;
     std::uint8_t length = 0;  // of the path; 0: does not flow
     bool is_changed = false;
@@ -53,7 +58,6 @@ class Links {
   };
   struct Link {
     double capacity;
-    double level;
     bool queued = false;
     std::vector<FlowId> flows;
   };
@@ -61,9 +65,11 @@ class Links {
   void enqueue(LinkId link);
   void solve(LinkId link);
   double limit_beside(const Flow& flow, LinkId link) const;
-  double level_of(const Link& link, LinkId id);
+  double level_of(LinkId id);
 
   std::vector<Link> links_;
+  // The most that each link gives to any flow: apart, for a solution asks many others for theirs.
+  std::vector<double> levels_;
   std::vector<Flow> flows_;
   std::vector<LinkId> queue_;
   std::size_t next_ = 0;

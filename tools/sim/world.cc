@@ -102,6 +102,7 @@ void World::run(Duration limit) {
   while (unfinished_ > 0) {
     if (events_.empty()) throw Broken("nothing is left to happen, and not all are complete");
     const Event event = events_.pop();
+    fetch_ahead();
     if (event.at > end_of_time_)
       throw Broken(absl::StrCat(unfinished_, " peers are not complete after ",
                                 format_duration(limit), "\n", describe_unfinished(2)));
@@ -250,11 +251,15 @@ void World::drain(HostIndex index) {
     if (core.book_dirty) {
       core.book_dirty = false;
       again = drain_book(index) || again;
-      core.announcer->set_wanted(core.book->wanted(), now_);
+      announcer_of(core).set_wanted(core.book->wanted(), now_);
     }
-    again |= drain_announcer(index);
+    if (core.announcer_dirty) {
+      again |= drain_announcer(index);
+      core.announcer_dirty = false;
+      core.outer_wake = std::min(core.book->next_timeout(), core.announcer->next_timeout());
+    }
   }
-  Time wake = std::min(core.book->next_timeout(), core.announcer->next_timeout());
+  Time wake = core.outer_wake;
   if (core.swarm) wake = std::min(wake, core.swarm->next_timeout());
   if (core.manifest) wake = std::min(wake, core.manifest->next_timeout());
   if (wake >= core.wake_at) return;
@@ -271,7 +276,9 @@ void World::on_host_timer(HostIndex index) {
     core.book->on_timeout(now_);
     core.book_dirty = true;
   }
-  if (core.announcer->next_timeout() <= now_) core.announcer->on_timeout(now_);
+  if (core.announcer->next_timeout() <= now_) {
+    announcer_of(core).on_timeout(now_);
+  }
   if (core.swarm) core.swarm->on_timeout(now_);
   if (core.manifest) core.manifest->on_timeout(now_);
   check_caps(index);
@@ -328,7 +335,8 @@ void World::act(HostIndex index, peer::SwarmAction& action) {
     if (host.verified.test(receive->chunk)) broken(index, "it asked for a chunk that it has");
     ends_[receive->connection - 1].expected.push_back(receive->chunk);
   } else if (auto* drop = std::get_if<peer::DropChunk>(&action)) {
-    std::erase(ends_[drop->connection - 1].expected, drop->chunk);
+    auto& expected = ends_[drop->connection - 1].expected;
+    expected.erase(std::remove(expected.begin(), expected.end(), drop->chunk), expected.end());
   } else if (auto* send = std::get_if<peer::SendChunk>(&action)) {
     if (!host.verified.test(send->chunk)) broken(index, "it sends a chunk that is not verified");
     begin_send(static_cast<EndIndex>(send->connection - 1), send->chunk);
@@ -360,7 +368,7 @@ void World::completed(HostIndex index) {
   if (!host.report.liar) --unfinished_;
   host.core->book->set_complete(now_);
   host.core->book_dirty = true;
-  host.core->announcer->set_progress(tracker::kFullPermille, true, now_);
+  announcer_of(*host.core).set_progress(tracker::kFullPermille, true, now_);
   const Duration stays =
       host.core->swarm->has_incomplete_neighbour() ? scenario_.linger : Duration{};
   events_.push(now_ + stays, EventKind::kLeave, index, 0, host.core->life);
@@ -369,7 +377,7 @@ void World::completed(HostIndex index) {
 // The process ends as it should.
 void World::leave(HostIndex index) {
   Core& core = *hosts_[index].core;
-  core.announcer->stop(now_);
+  announcer_of(core).stop(now_);
   drain(index);
   const std::vector<EndIndex> ends = core.ends;
   for (EndIndex end : ends) say_bye(end, {peer::ByeReason::kStopping, ""});

@@ -20,14 +20,13 @@
 #include <array>
 #include <cstdint>
 #include <cstdio>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
+#include "absl/container/inlined_vector.h"
 #include "base/random.h"
 #include "content/bitfield.h"
 #include "peer/manifest_fetch.h"
@@ -92,54 +91,58 @@ class World {
   Duration bucket_width() const { return bucket_width_; }
 
  private:
+  // What nearly every event needs stands first, in Core, Host and End.
+
   // What a host loses when it is killed.
   struct Core {
-    PeerId id;
-    std::uint32_t life = 0;
+    std::unique_ptr<peer::Swarm> swarm;             // from when the manifest is here
+    std::unique_ptr<peer::ManifestFetch> manifest;  // until then
     std::unique_ptr<peer::PeerBook> book;
-    std::unique_ptr<peer::ManifestFetch> manifest;  // until the manifest is here
-    std::unique_ptr<peer::Swarm> swarm;             // from then on
     std::unique_ptr<tracker::Announcer> announcer;
+    std::uint32_t life = 0;
+    peer::Hunger hunger = peer::Hunger::kFed;
+    bool book_dirty = true;       // it may have actions,
+    bool announcer_dirty = true;  // and so may it; outer_wake is to be computed again
+    Time outer_wake = kNever;     // of both
+    Time wake_at = kNever;
     std::vector<EndIndex> ends;                    // open ones
     std::vector<std::uint32_t> owner_connections;  // of the announcer, by owner; 0: none
-    Time wake_at = kNever;
-    bool book_dirty = true;  // it may have actions
-    peer::Hunger hunger = peer::Hunger::kFed;
+    PeerId id;
   };
-  struct Host {
+  struct alignas(64) Host {
     std::optional<Core> core;  // while it is alive
-    std::uint32_t lives = 0;
+    Bitfield verified;         // what is on its disk; empty until it has the manifest
     std::uint32_t rack = 0;
     LinkId up, down;
+    std::uint32_t lives = 0;
     bool loses_chunks = false;
-    Bitfield verified;  // what is on its disk; empty until it has the manifest
     Time disk_free_at{};
-    Endpoint endpoint;  // of this life
     HostReport report;
+    Endpoint endpoint;  // of this life
   };
   struct Send {
     ChunkIndex chunk;
     std::uint32_t length;
   };
-  struct End {
+  struct alignas(64) End {
     HostIndex host;
+    std::uint32_t life = 0;
     bool open = false;
     bool joined = false;
-    bool dialled = false;  // by this side
-    std::uint32_t life = 0;
-    Endpoint endpoint;  // where this side dialled
-    std::optional<peer::Chunks> early;
-    Time next_peers = Time::min();
-    Time last_arrival = Time::min();   // of a message at this side
-    std::vector<ChunkIndex> expected;  // to be received here
+    bool dialled = false;    // by this side
+    std::uint32_t told = 0;  // bytes of the first send that the receiver has been told of
+    absl::InlinedVector<ChunkIndex, 4> expected;  // to be received here
     // What this side sends: the first of the queue is on the links.
-    std::vector<Send> queue;
+    absl::InlinedVector<Send, 2> queue;
     double left = 0;  // bytes of the first that have not gone out
     double rate = 0;
     Time updated{};
-    Time scheduled = kNever;    // its kFlowEnd
-    Time progress_at = kNever;  // its kProgress
-    std::uint32_t told = 0;     // bytes of the first that the receiver has been told of
+    Time scheduled = kNever;          // its kFlowEnd
+    Time progress_at = kNever;        // its kProgress
+    Time last_arrival = Time::min();  // of a message at this side
+    Time next_peers = Time::min();
+    Endpoint endpoint;  // where this side dialled
+    std::optional<peer::Chunks> early;
   };
   struct OwnerInFlight {
     std::uint32_t connection;
@@ -178,6 +181,16 @@ class World {
     const Host& host = hosts_[ends_[end].host];
     return host.core && host.core->life == ends_[end].life;
   }
+
+  // To tell it something.
+  static tracker::Announcer& announcer_of(Core& core) {
+    core.announcer_dirty = true;
+    return *core.announcer;
+  }
+
+  // world_fetch.cc
+  void fetch_ahead() const;
+  const peer::Swarm* swarm_of(EndIndex end) const;
 
   // world_sessions.cc
   void dial(HostIndex index, const Endpoint& endpoint);
@@ -247,7 +260,7 @@ class World {
   Links links_;
   std::vector<LinkId> rack_up_, rack_down_;
   std::vector<Host> hosts_;  // peers first, then seeders
-  std::deque<End> ends_;
+  Blocks<End> ends_;
   Slots<peer::Message> in_flight_;
   Slots<OwnerInFlight> owner_in_flight_;
 

@@ -97,7 +97,7 @@ void World::on_owner_up(HostIndex index, std::uint32_t owner, std::uint32_t life
   Host& host = hosts_[index];
   if (!host.core || host.core->life != life) return;
   if (owners_[owner].owner == nullptr) {
-    host.core->announcer->on_owner_disconnected(owner, now_);
+    announcer_of(*host.core).on_owner_disconnected(owner, now_);
     return drain(index);
   }
   owner_connections_.push_back({index, life, owner});
@@ -105,7 +105,7 @@ void World::on_owner_up(HostIndex index, std::uint32_t owner, std::uint32_t life
   host.core->owner_connections[owner] = connection;
   owners_[owner].owner->on_connected(connection, host.core->id, host.endpoint.address, now_);
   drain_owner(owner);
-  host.core->announcer->on_owner_connected(owner, now_);
+  announcer_of(*host.core).on_owner_connected(owner, now_);
   drain(index);
 }
 
@@ -116,7 +116,7 @@ void World::on_owner_gone(std::uint32_t id) {
   if (!host.core || host.core->life != connection.life) return;
   if (host.core->owner_connections[connection.owner] != id) return;
   host.core->owner_connections[connection.owner] = 0;
-  host.core->announcer->on_owner_disconnected(connection.owner, now_);
+  announcer_of(*host.core).on_owner_disconnected(connection.owner, now_);
   drain(connection.host);
 }
 
@@ -147,7 +147,7 @@ void World::on_from_owner(const OwnerInFlight& message) {
   Host& host = hosts_[connection.host];
   if (!host.core || host.core->life != connection.life) return;
   if (host.core->owner_connections[connection.owner] != message.connection) return;
-  host.core->announcer->on_message(connection.owner, message.message, now_);
+  announcer_of(*host.core).on_message(connection.owner, message.message, now_);
   drain(connection.host);
 }
 

@@ -33,8 +33,9 @@ void World::dial(HostIndex index, const Endpoint& endpoint) {
   Core& core = *hosts_[index].core;
   const auto dialler = static_cast<EndIndex>(ends_.size());
   for (HostIndex host : {index, host_of(endpoint)}) {
-    ends_.emplace_back().host = host;
-    ends_.back().endpoint = endpoint;
+    End& end = ends_.add();
+    end.host = host;
+    end.endpoint = endpoint;
   }
   ends_[dialler].open = true;
   ends_[dialler].dialled = true;

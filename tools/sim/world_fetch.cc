@@ -1,0 +1,58 @@
+// Fetches what the next events need into the cache. In a large swarm each event is at another host,
+// and a simulator would do little but wait for memory.
+#include "base/cache.h"
+#include "tools/sim/world.h"
+
+namespace p2p::sim {
+namespace {
+
+// How many events before its turn each step is taken; a step needs what the one before it fetched.
+constexpr std::size_t kEndAhead = 15;
+constexpr std::size_t kHostAhead = 11;
+constexpr std::size_t kSwarmAhead = 8;
+constexpr std::size_t kIndexAhead = 5;
+constexpr std::size_t kNeighbourAhead = 2;
+static_assert(kEndAhead < EventQueue::kAhead);
+
+bool is_of_end(const Event& event) {
+  return event.kind() <= EventKind::kClosed || event.kind() == EventKind::kDialArrived;
+}
+
+}  // namespace
+
+const peer::Swarm* World::swarm_of(EndIndex end) const {
+  const Host& host = hosts_[ends_[end].host];
+  return host.core ? host.core->swarm.get() : nullptr;
+}
+
+void World::fetch_ahead() const {
+  const auto with_end = [&](std::size_t ahead, auto&& step) {
+    const Event* event = events_.ahead(ahead);
+    if (event != nullptr && is_of_end(*event)) step(event->a, *event);
+  };
+  with_end(kEndAhead, [&](EndIndex end, const Event& event) {
+    fetch_into_cache(&ends_[end], 2 * kCacheLineBytes);
+    if (event.kind() == EventKind::kMessage)
+      fetch_into_cache(&in_flight_[event.b], sizeof(peer::Message));
+    else
+      fetch_into_cache(&ends_[end ^ 1], kCacheLineBytes);
+  });
+  with_end(kHostAhead, [&](EndIndex end, const Event&) {
+    fetch_into_cache(&hosts_[ends_[end].host], 4 * kCacheLineBytes);
+  });
+  with_end(kSwarmAhead, [&](EndIndex end, const Event& event) {
+    if (event.kind() == EventKind::kMessage)
+      if (const auto* have = std::get_if<peer::Have>(&in_flight_[event.b]))
+        fetch_into_cache(have->chunks.data(), sizeof(ChunkIndex));
+    if (event.kind() == EventKind::kFlowEnd) links_.fetch(end);
+    if (const peer::Swarm* swarm = swarm_of(end)) fetch_into_cache(swarm, sizeof(*swarm));
+  });
+  with_end(kIndexAhead, [&](EndIndex end, const Event&) {
+    if (const peer::Swarm* swarm = swarm_of(end)) swarm->fetch_index(end + 1);
+  });
+  with_end(kNeighbourAhead, [&](EndIndex end, const Event&) {
+    if (const peer::Swarm* swarm = swarm_of(end)) swarm->fetch_neighbour(end + 1);
+  });
+}
+
+}  // namespace p2p::sim
