@@ -1,7 +1,10 @@
 // p2p-sim: runs a scenario in virtual time and reports; or many small random ones with faults.
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <random>
 #include <string>
@@ -187,6 +190,15 @@ int run_random(const Options& options) {
   return failed == 0 ? 0 : kExitBroken;
 }
 
+// A large swarm's memory is on more pages than the processor has entries for. The C library asks
+// for huge ones where it is told so before it starts: so start again. Where that fails, go on
+// without.
+void use_huge_pages(char** argv) {
+  if (std::getenv("GLIBC_TUNABLES") != nullptr) return;
+  ::setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1", 0);
+  ::execv("/proc/self/exe", argv);
+}
+
 int main_of(int argc, char** argv) {
   CLI::App app{"Runs the product's own cores in a simulated cluster and reports how long it took."};
   app.footer(
@@ -205,4 +217,7 @@ int main_of(int argc, char** argv) {
 }  // namespace
 }  // namespace p2p::sim
 
-int main(int argc, char** argv) { return p2p::sim::main_of(argc, argv); }
+int main(int argc, char** argv) {
+  p2p::sim::use_huge_pages(argv);
+  return p2p::sim::main_of(argc, argv);
+}
