@@ -33,9 +33,14 @@ class Availability {
 
   // The open chunks that exactly `count` neighbours have, in no order; valid until the next change.
   std::span<const ChunkIndex> level(std::uint32_t count) const;
-  // A hint: it is going to be used.
+  // Hints: it is going to be used; so is what it knows of a chunk (or of none of that number).
   void fetch() const {
     fetch_into_cache(level_end_.data(), level_end_.size() * sizeof(level_end_[0]));
+  }
+  void fetch(ChunkIndex chunk) const {
+    if (chunk >= count_.size()) return;
+    fetch_into_cache(&count_[chunk], sizeof(count_[chunk]));
+    fetch_into_cache(&place_[chunk], sizeof(place_[chunk]));
   }
   std::uint32_t levels() const { return static_cast<std::uint32_t>(level_end_.size()); }
 

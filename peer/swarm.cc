@@ -60,7 +60,8 @@ void Swarm::fetch_index(ConnectionId connection) const {
   availability_.fetch();
 }
 
-void Swarm::fetch_neighbour(ConnectionId connection) const {
+void Swarm::fetch_neighbour(ConnectionId connection, ChunkIndex chunk) const {
+  availability_.fetch(chunk);
   const auto found = by_connection_.find(connection);
   if (found != by_connection_.end()) fetch_into_cache(found->second, sizeof(Neighbour));
   if (completed_ || live_ >= window()) return;
@@ -69,9 +70,9 @@ void Swarm::fetch_neighbour(ConnectionId connection) const {
     fetch_into_cache(neighbour.get(), offsetof(Neighbour, connection));
 }
 
-void Swarm::send(Neighbour& neighbour, Message message, Time now) {
+void Swarm::send(Neighbour& neighbour, Message&& message, Time now) {
   neighbour.last_said = now;
-  actions_.push_back(SendMessage{neighbour.connection, std::move(message)});
+  actions_.emplace_back(SendMessage{neighbour.connection, std::move(message)});
 }
 
 void Swarm::on_connected(ConnectionId connection, const PeerId& peer, Time now) {
@@ -279,14 +280,14 @@ void Swarm::on_chunk_corrupt(ConnectionId connection, ChunkIndex chunk, Time now
 
 // What the neighbour has not heard of, and our load; that alone where there is nothing else.
 void Swarm::tell(Neighbour& neighbour, Time now) {
-  const std::vector<ChunkIndex> untold = std::exchange(neighbour.untold, {});
+  std::vector<ChunkIndex> untold = std::exchange(neighbour.untold, {});
   const std::uint32_t load = load_for(neighbour, now);
-  auto first = untold.begin();
-  do {
-    const auto count = std::min<std::ptrdiff_t>(untold.end() - first, kMaxChunksInHave);
-    send(neighbour, Have{{first, first + count}, load}, now);
-    first += count;
-  } while (first != untold.end());
+  while (untold.size() > kMaxChunksInHave) {
+    const auto rest = untold.begin() + kMaxChunksInHave;
+    send(neighbour, Have{{untold.begin(), rest}, load}, now);
+    untold.erase(untold.begin(), rest);
+  }
+  send(neighbour, Have{std::move(untold), load}, now);
 }
 
 // Who lacks one of them hears at once. Everybody else hears soon: a giver must know what we lack,

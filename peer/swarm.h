@@ -150,9 +150,9 @@ class Swarm {
   std::optional<SwarmAction> poll_action();
 
   // Hints for who drives so many swarms that none is in the cache: fetch what an input of this
-  // connection needs, the second after the first. They change nothing.
+  // connection, about this chunk, needs; the second after the first. They change nothing.
   void fetch_index(ConnectionId connection) const;
-  void fetch_neighbour(ConnectionId connection) const;
+  void fetch_neighbour(ConnectionId connection, ChunkIndex chunk) const;
 
   const Bitfield& have() const;
   bool complete() const;
@@ -173,7 +173,7 @@ class Swarm {
 
   // swarm.cc: neighbours, what they have, and what we have.
   Neighbour* find(ConnectionId connection);
-  void send(Neighbour& neighbour, Message message, Time now);
+  void send(Neighbour& neighbour, Message&& message, Time now);
   void disconnect(Neighbour& neighbour, ByeReason reason, std::string text, bool ban, Time now);
   void violation(Neighbour& neighbour, std::string text, Time now);
   void forget(Neighbour& neighbour, Time now);

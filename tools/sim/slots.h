@@ -14,7 +14,7 @@ template <typename T>
 class Slots {
  public:
   const T& operator[](std::uint32_t slot) const { return things_[slot]; }
-  std::uint32_t put(T thing) {
+  std::uint32_t put(T&& thing) {
     if (free_.empty()) {
       things_.push_back(std::move(thing));
       return static_cast<std::uint32_t>(things_.size() - 1);

@@ -191,11 +191,12 @@ class World {
   // world_fetch.cc
   void fetch_ahead() const;
   const peer::Swarm* swarm_of(EndIndex end) const;
+  ChunkIndex chunk_of(const Event& event) const;
 
   // world_sessions.cc
   void dial(HostIndex index, const Endpoint& endpoint);
   void on_dial_arrived(EndIndex end);
-  void send(EndIndex from, peer::Message message);
+  void send(EndIndex from, peer::Message&& message);
   void on_message(EndIndex end, peer::Message& message);
   void on_join(EndIndex end);
   void on_bye(EndIndex end, const peer::Bye& bye);

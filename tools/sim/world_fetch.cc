@@ -20,6 +20,13 @@ bool is_of_end(const Event& event) {
 
 }  // namespace
 
+// That the event is about; kAnyChunk where it is about none.
+ChunkIndex World::chunk_of(const Event& event) const {
+  if (event.kind() != EventKind::kMessage) return event.b;
+  const auto* have = std::get_if<peer::Have>(&in_flight_[event.b]);
+  return have != nullptr && !have->chunks.empty() ? have->chunks.front() : peer::kAnyChunk;
+}
+
 const peer::Swarm* World::swarm_of(EndIndex end) const {
   const Host& host = hosts_[ends_[end].host];
   return host.core ? host.core->swarm.get() : nullptr;
@@ -50,8 +57,8 @@ void World::fetch_ahead() const {
   with_end(kIndexAhead, [&](EndIndex end, const Event&) {
     if (const peer::Swarm* swarm = swarm_of(end)) swarm->fetch_index(end + 1);
   });
-  with_end(kNeighbourAhead, [&](EndIndex end, const Event&) {
-    if (const peer::Swarm* swarm = swarm_of(end)) swarm->fetch_neighbour(end + 1);
+  with_end(kNeighbourAhead, [&](EndIndex end, const Event& event) {
+    if (const peer::Swarm* swarm = swarm_of(end)) swarm->fetch_neighbour(end + 1, chunk_of(event));
   });
 }
 

@@ -71,7 +71,7 @@ Time World::arrival(EndIndex to) {
   return at;
 }
 
-void World::send(EndIndex from, peer::Message message) {
+void World::send(EndIndex from, peer::Message&& message) {
   if (!ends_[from].open) return;
   events_.push(arrival(from ^ 1), EventKind::kMessage, from ^ 1,
                in_flight_.put(std::move(message)));
