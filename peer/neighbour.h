@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "base/cache.h"
 #include "base/id.h"
 #include "base/time.h"
 #include "content/bitfield.h"
@@ -28,14 +29,14 @@ struct Ask {
   bool overdue = false;    // does not count in the window any more
 };
 
-struct alignas(64) Swarm::Neighbour {
+struct alignas(kCacheLineBytes) Swarm::Neighbour {
   Neighbour(ConnectionId connection_id, const PeerId& peer_id, Time now)
-      : connection(connection_id),
-        peer(peer_id),
+      : last_heard(now),
+        last_gain(now),
         told_at(now),
-        last_heard(now),
         last_said(now),
-        last_gain(now) {
+        connection(connection_id),
+        peer(peer_id) {
     uploads.owner = this;
   }
   static Neighbour& of(UploadClient& client) { return *static_cast<Neighbour*>(client.owner); }
@@ -53,24 +54,21 @@ struct alignas(64) Swarm::Neighbour {
   std::uint32_t told_load = 0;    // our load as it last heard it
   bool ready = false;
   bool counted = false;
-  bool any_refused = false;      // it had nothing to choose for us
-  bool source_reported = false;  // Problem::kSourceChanged, once
-  std::vector<Ask> asks;         // what we ask of it, in order of asking
-  Bitfield have;                 // what it has
-
-  ConnectionId connection;
-  PeerId peer;
+  bool any_refused = false;        // it had nothing to choose for us
+  bool source_reported = false;    // Problem::kSourceChanged, once
   std::uint32_t idle_rejects = 0;  // since the last whole chunk
   ChunkIndex cursor = 0;           // the picker's
+  Time last_heard;
+  Time last_gain;         // a byte of a live ask, or the first ask after none
+  std::vector<Ask> asks;  // what we ask of it, in order of asking
+  Bitfield have;          // what it has
 
-  // What it asks of us.
-  UploadClient uploads;
+  UploadClient uploads;            // what it asks of us
   std::vector<ChunkIndex> untold;  // verified, and not told yet
   Time told_at;                    // when it last heard our load
-
-  Time last_heard;
   Time last_said;
-  Time last_gain;  // a byte of a live ask, or the first ask after none
+  ConnectionId connection;
+  PeerId peer;
 };
 
 }  // namespace p2p::peer

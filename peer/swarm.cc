@@ -26,19 +26,19 @@ Bitfield all_lacking(const Bitfield& have) {
 }  // namespace
 
 Swarm::Swarm(SwarmConfig config, Layout layout, Bitfield have, Random random, Time now)
-    : config_(config),
-      layout_(layout),
-      have_(std::move(have)),
-      taken_(have_),
-      random_(random.fork("swarm")),
-      availability_(layout.chunk_count()),
-      picker_(random.fork("picker")),
+    : have_(std::move(have)),
+      completed_(have_.all()),
       window_({config.first_window_chunks, config.min_window_chunks, config.window_time,
                config.max_window_bytes},
               layout.chunk_bytes, now),
+      availability_(layout.chunk_count()),
       uploads_({config.first_slots, have_.all() ? config.seeder_slots : config.upload_slots},
                config.stuck_after, have_, random.fork("uploads")),
-      completed_(have_.all()) {
+      layout_(layout),
+      taken_(have_),
+      random_(random.fork("swarm")),
+      picker_(random.fork("picker")),
+      config_(config) {
   P2P_CHECK(have_.size() == layout_.chunk_count());
   const Bitfield lacking = all_lacking(have_);
   for (ChunkIndex chunk = lacking.next_set(0); chunk < lacking.size();
@@ -53,21 +53,23 @@ Swarm::Neighbour* Swarm::find(ConnectionId connection) {
   return found == by_connection_.end() ? nullptr : found->second;
 }
 
+void Swarm::fetch() const { fetch_into_cache(this, offsetof(Swarm, stats_)); }
+
 void Swarm::fetch_index(ConnectionId connection) const {
   by_connection_.prefetch(connection);
-  fetch_into_cache(neighbours_.data(), neighbours_.size() * sizeof(neighbours_[0]));
   fetch_into_cache(actions_.data(), sizeof(SwarmAction));
   availability_.fetch();
+  if (is_to_ask())
+    fetch_into_cache(neighbours_.data(), neighbours_.size() * sizeof(neighbours_[0]));
 }
 
 void Swarm::fetch_neighbour(ConnectionId connection, ChunkIndex chunk) const {
   availability_.fetch(chunk);
   const auto found = by_connection_.find(connection);
-  if (found != by_connection_.end()) fetch_into_cache(found->second, sizeof(Neighbour));
-  if (completed_ || live_ >= window()) return;
-  // One of them is to be asked for something: what is looked at in all of them.
+  if (found != by_connection_.end()) fetch_into_cache(found->second, offsetof(Neighbour, untold));
+  if (!is_to_ask()) return;
   for (const auto& neighbour : neighbours_)
-    fetch_into_cache(neighbour.get(), offsetof(Neighbour, connection));
+    fetch_into_cache(neighbour.get(), offsetof(Neighbour, uploads));
 }
 
 void Swarm::send(Neighbour& neighbour, Message&& message, Time now) {

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "base/cache.h"
 #include "base/id.h"
 #include "base/random.h"
 #include "base/time.h"
@@ -119,7 +120,7 @@ struct SwarmStats {
 
 struct Ask;
 
-class Swarm {
+class alignas(kCacheLineBytes) Swarm {
  public:
   Swarm(SwarmConfig config, Layout layout, Bitfield have, Random random, Time now);
   ~Swarm();
@@ -150,7 +151,8 @@ class Swarm {
   std::optional<SwarmAction> poll_action();
 
   // Hints for who drives so many swarms that none is in the cache: fetch what an input of this
-  // connection, about this chunk, needs; the second after the first. They change nothing.
+  // connection, about this chunk, needs; each after the one before it. They change nothing.
+  void fetch() const;
   void fetch_index(ConnectionId connection) const;
   void fetch_neighbour(ConnectionId connection, ChunkIndex chunk) const;
 
@@ -208,6 +210,8 @@ class Swarm {
   Neighbour* least_loaded(bool overdue_too, Time now);
   Neighbour* other_source(const Neighbour& first, ChunkIndex chunk, Time now);
   bool ask_something(Neighbour& neighbour, Time now);
+  // Will the next input look through all neighbours for something to ask?
+  bool is_to_ask() const { return !completed_ && live_ < window(); }
   std::uint32_t window() const { return window_.chunks(behind()); }
   void fill_window(Time now);
   void ask_twice_at_the_end(Time now);
@@ -233,17 +237,8 @@ class Swarm {
   bool check_stuck(Neighbour& neighbour, Time now);
   bool check_silence(Neighbour& neighbour, Time now);
 
-  SwarmConfig config_;
-  Layout layout_;
+  // What nearly every input needs stands first, what few do last.
   Bitfield have_;
-  Bitfield taken_;  // not to be asked for: verified, asked for, or lost for good
-  Bitfield lost_;   // had once; of size 0 until the first
-  Random random_;
-  Availability availability_;
-  ChunkPicker picker_;
-  RequestWindow window_;
-  UploadQueue uploads_;
-
   std::vector<std::unique_ptr<Neighbour>> neighbours_;  // in order of connecting
   absl::flat_hash_map<ConnectionId, Neighbour*> by_connection_;
 
@@ -253,18 +248,27 @@ class Swarm {
   std::uint32_t overdue_ = 0;     // asks that did, until they were overdue
   std::uint32_t anys_ = 0;        // live asks for kAnyChunk
   std::uint64_t openings_ =
-      1;                  // moves when a closed chunk opens: "nothing to ask for" is stale then
-  double speed_sum_ = 0;  // of the neighbours whose speed is known, and their number
-  std::uint32_t speed_count_ = 0;
-
+      1;  // moves when a closed chunk opens: "nothing to ask for" is stale then
   std::vector<ChunkIndex> untold_;  // verified, and in no Have yet
   Time tell_at_ = Time::min();      // no Have with chunks before this
   Time wake_at_ = kNever;
   std::uint32_t checked_load_ = 0;  // our load when it was last held against what was told
-  bool completed_ = false;
-  SwarmStats stats_;
+  bool completed_;
   std::vector<SwarmAction> actions_;
   std::size_t next_action_ = 0;
+  RequestWindow window_;
+  Availability availability_;
+  UploadQueue uploads_;
+
+  SwarmStats stats_;
+  double speed_sum_ = 0;  // of the neighbours whose speed is known, and their number
+  std::uint32_t speed_count_ = 0;
+  Layout layout_;
+  Bitfield taken_;  // not to be asked for: verified, asked for, or lost for good
+  Random random_;
+  ChunkPicker picker_;
+  SwarmConfig config_;
+  Bitfield lost_;  // had once; of size 0 until the first
 };
 
 }  // namespace p2p::peer

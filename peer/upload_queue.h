@@ -110,11 +110,11 @@ class UploadQueue {
   Slots slots_;
   std::uint64_t whole_sends_ = 0;
   Duration mean_send_;
-  Giveaway giveaway_;
   std::vector<UploadClient*> waiting_;  // those with a queue, in order of coming
   std::vector<Slot> slots_used_;        // in order of starting
   std::uint32_t load_ = 0;
   std::uint64_t turns_ = 0;
+  Giveaway giveaway_;
 };
 
 }  // namespace p2p::peer

@@ -103,7 +103,7 @@ class EventRing {
 class EventQueue {
  public:
   // So many events are known ahead.
-  static constexpr std::size_t kAhead = 16;
+  static constexpr std::size_t kAhead = 20;
 
   explicit EventQueue(Duration usual_delay = {}) : usual_delay_(usual_delay) {}
 

@@ -41,7 +41,9 @@ class Links {
   bool dirty() const { return !queue_.empty(); }
 
   // A hint: the flow is going to be stopped.
-  void fetch(FlowId flow) const { fetch_into_cache(&flows_[flow], sizeof(Flow)); }
+  void fetch(FlowId flow) const {
+    if (flow < flows_.size()) fetch_into_cache(&flows_[flow], sizeof(Flow));
+  }
 
   // The sum of the rates on it.
   double load(LinkId link) const;

@@ -184,7 +184,7 @@ void World::dispatch(const Event& event) {
 void World::start_host(HostIndex index) {
   Host& host = hosts_[index];
   P2P_CHECK(!host.core);
-  host.core.emplace();
+  host.core = std::make_unique<Core>();
   Core& core = *host.core;
   core.life = ++host.lives;
   Random random = random_.fork(absl::StrCat("host ", index, " life ", core.life));

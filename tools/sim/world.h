@@ -27,6 +27,7 @@
 #include <vector>
 
 #include "absl/container/inlined_vector.h"
+#include "base/cache.h"
 #include "base/random.h"
 #include "content/bitfield.h"
 #include "peer/manifest_fetch.h"
@@ -94,7 +95,7 @@ class World {
   // What nearly every event needs stands first, in Core, Host and End.
 
   // What a host loses when it is killed.
-  struct Core {
+  struct alignas(kCacheLineBytes) Core {
     std::unique_ptr<peer::Swarm> swarm;             // from when the manifest is here
     std::unique_ptr<peer::ManifestFetch> manifest;  // until then
     std::unique_ptr<peer::PeerBook> book;
@@ -109,22 +110,22 @@ class World {
     std::vector<std::uint32_t> owner_connections;  // of the announcer, by owner; 0: none
     PeerId id;
   };
-  struct alignas(64) Host {
-    std::optional<Core> core;  // while it is alive
-    Bitfield verified;         // what is on its disk; empty until it has the manifest
+  struct alignas(kCacheLineBytes) Host {
+    std::unique_ptr<Core> core;  // while it is alive
+    Bitfield verified;           // what is on its disk; empty until it has the manifest
     std::uint32_t rack = 0;
     LinkId up, down;
     std::uint32_t lives = 0;
+    HostReport report;
     bool loses_chunks = false;
     Time disk_free_at{};
-    HostReport report;
     Endpoint endpoint;  // of this life
   };
   struct Send {
     ChunkIndex chunk;
     std::uint32_t length;
   };
-  struct alignas(64) End {
+  struct alignas(kCacheLineBytes) End {
     HostIndex host;
     std::uint32_t life = 0;
     bool open = false;

@@ -7,11 +7,12 @@ namespace p2p::sim {
 namespace {
 
 // How many events before its turn each step is taken; a step needs what the one before it fetched.
-constexpr std::size_t kEndAhead = 15;
-constexpr std::size_t kHostAhead = 11;
-constexpr std::size_t kSwarmAhead = 8;
-constexpr std::size_t kIndexAhead = 5;
-constexpr std::size_t kNeighbourAhead = 2;
+constexpr std::size_t kEndAhead = 18;
+constexpr std::size_t kHostAhead = 15;
+constexpr std::size_t kCoreAhead = 12;
+constexpr std::size_t kSwarmAhead = 9;
+constexpr std::size_t kIndexAhead = 6;
+constexpr std::size_t kNeighbourAhead = 3;
 static_assert(kEndAhead < EventQueue::kAhead);
 
 bool is_of_end(const Event& event) {
@@ -38,21 +39,29 @@ void World::fetch_ahead() const {
     if (event != nullptr && is_of_end(*event)) step(event->a, *event);
   };
   with_end(kEndAhead, [&](EndIndex end, const Event& event) {
-    fetch_into_cache(&ends_[end], 2 * kCacheLineBytes);
-    if (event.kind() == EventKind::kMessage)
+    fetch_into_cache(&ends_[end], kCacheLineBytes);
+    if (event.kind() == EventKind::kMessage) {
       fetch_into_cache(&in_flight_[event.b], sizeof(peer::Message));
-    else
+    } else if (event.kind() != EventKind::kData) {
+      fetch_into_cache(&ends_[end].left, kCacheLineBytes);
       fetch_into_cache(&ends_[end ^ 1], kCacheLineBytes);
+    }
   });
-  with_end(kHostAhead, [&](EndIndex end, const Event&) {
-    fetch_into_cache(&hosts_[ends_[end].host], 4 * kCacheLineBytes);
+  with_end(kHostAhead, [&](EndIndex end, const Event& event) {
+    fetch_into_cache(&hosts_[ends_[end].host], kCacheLineBytes);
+    if (event.kind() != EventKind::kFlowEnd && event.kind() != EventKind::kChunkArrived) return;
+    links_.fetch(end);
+    fetch_into_cache(&hosts_[ends_[end].host].report, sizeof(HostReport));
+    fetch_into_cache(&hosts_[ends_[end ^ 1].host], 2 * kCacheLineBytes);
   });
-  with_end(kSwarmAhead, [&](EndIndex end, const Event& event) {
-    if (event.kind() == EventKind::kMessage)
-      if (const auto* have = std::get_if<peer::Have>(&in_flight_[event.b]))
-        fetch_into_cache(have->chunks.data(), sizeof(ChunkIndex));
-    if (event.kind() == EventKind::kFlowEnd) links_.fetch(end);
-    if (const peer::Swarm* swarm = swarm_of(end)) fetch_into_cache(swarm, sizeof(*swarm));
+  with_end(kCoreAhead, [&](EndIndex end, const Event& event) {
+    fetch_into_cache(hosts_[ends_[end].host].core.get(), kCacheLineBytes);
+    if (event.kind() != EventKind::kMessage) return;
+    if (const auto* have = std::get_if<peer::Have>(&in_flight_[event.b]))
+      fetch_into_cache(have->chunks.data(), sizeof(ChunkIndex));
+  });
+  with_end(kSwarmAhead, [&](EndIndex end, const Event&) {
+    if (const peer::Swarm* swarm = swarm_of(end)) swarm->fetch();
   });
   with_end(kIndexAhead, [&](EndIndex end, const Event&) {
     if (const peer::Swarm* swarm = swarm_of(end)) swarm->fetch_index(end + 1);
