@@ -190,12 +190,12 @@ int run_random(const Options& options) {
   return failed == 0 ? 0 : kExitBroken;
 }
 
-// A large swarm's memory is on more pages than the processor has entries for. The C library asks
-// for huge ones where it is told so before it starts: so start again. Where that fails, go on
-// without.
-void use_huge_pages(char** argv) {
+// A large swarm's memory is on more pages than the processor has entries for, and its messages are
+// more than the C library keeps at hand of what is free. It asks for huge pages, and keeps more,
+// where it is told so before it starts: so start again. Where that fails, go on without.
+void tune_memory(char** argv) {
   if (std::getenv("GLIBC_TUNABLES") != nullptr) return;
-  ::setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1", 0);
+  ::setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1:glibc.malloc.tcache_count=2000", 0);
   ::execv("/proc/self/exe", argv);
 }
 
@@ -218,6 +218,6 @@ int main_of(int argc, char** argv) {
 }  // namespace p2p::sim
 
 int main(int argc, char** argv) {
-  p2p::sim::use_huge_pages(argv);
+  p2p::sim::tune_memory(argv);
   return p2p::sim::main_of(argc, argv);
 }
