@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/cache.h"
 #include "base/check.h"
 #include "content/layout.h"
 
@@ -59,6 +60,11 @@ class Bitfield {
   bool has_any_not_in(const Bitfield& other) const { return next_set_not_in(other, 0) != size_; }
 
   bool operator==(const Bitfield&) const = default;
+
+  // A hint: this bit is going to be used. It need not be there.
+  void fetch(ChunkIndex index) const {
+    if (index < size_) fetch_into_cache(&words_[index / kWordBits], sizeof(words_[0]));
+  }
 
  private:
   // Bit 0 is the highest of word 0: so the words, written big-endian, are the wire form. Bits past

@@ -59,6 +59,7 @@ void Swarm::fetch_index(ConnectionId connection) const {
   by_connection_.prefetch(connection);
   fetch_into_cache(actions_.data(), sizeof(SwarmAction));
   availability_.fetch();
+  uploads_.fetch();
   if (is_to_ask())
     fetch_into_cache(neighbours_.data(), neighbours_.size() * sizeof(neighbours_[0]));
 }
@@ -70,6 +71,13 @@ void Swarm::fetch_neighbour(ConnectionId connection, ChunkIndex chunk) const {
   if (!is_to_ask()) return;
   for (const auto& neighbour : neighbours_)
     fetch_into_cache(neighbour.get(), offsetof(Neighbour, uploads));
+}
+
+void Swarm::fetch_bits(ConnectionId connection, ChunkIndex chunk) const {
+  const auto found = by_connection_.find(connection);
+  if (found == by_connection_.end()) return;
+  found->second->have.fetch(chunk);
+  found->second->uploads.settled.fetch(chunk);
 }
 
 void Swarm::send(Neighbour& neighbour, Message&& message, Time now) {

@@ -155,6 +155,7 @@ class alignas(kCacheLineBytes) Swarm {
   void fetch() const;
   void fetch_index(ConnectionId connection) const;
   void fetch_neighbour(ConnectionId connection, ChunkIndex chunk) const;
+  void fetch_bits(ConnectionId connection, ChunkIndex chunk) const;
 
   const Bitfield& have() const;
   bool complete() const;

@@ -14,6 +14,7 @@
 #include <optional>
 #include <vector>
 
+#include "base/cache.h"
 #include "base/random.h"
 #include "base/time.h"
 #include "content/bitfield.h"
@@ -89,6 +90,12 @@ class UploadQueue {
   void on_timeout(Time now);
   // When that is due; kNever while nobody waits for a slot.
   Time next_timeout() const;
+
+  // A hint: it is going to be used.
+  void fetch() const {
+    fetch_into_cache(waiting_.data(), sizeof(waiting_[0]));
+    fetch_into_cache(slots_used_.data(), sizeof(slots_used_[0]));
+  }
 
   std::uint32_t most_slots() const { return slots_.most; }
   // Requests waiting or being served.

@@ -2,9 +2,10 @@
 // in which it was scheduled.
 //
 // Most events come one usual delay (the latency) after they were scheduled: these are in order
-// already and stand in a ring. The others stand in a heap with four children a node: shallow, and a
-// node's children share a cache line or two. The next few events of both are sorted out ahead, so
-// that the memory that they need can be fetched before it is their turn.
+// already and stand in a ring. The others stand in a heap, which is kept small enough for the
+// cache: what is to happen later than the next moment waits, unsorted, in a bucket for its moment,
+// and what is later than the last bucket in a heap of its own. The next few events are sorted out
+// ahead, so that the memory that they need can be fetched before it is their turn.
 #pragma once
 
 #include <algorithm>
@@ -100,15 +101,62 @@ class EventRing {
   std::size_t first_ = 0, size_ = 0;
 };
 
+// A heap with four children a node: shallow, and a node's children share a few cache lines.
+class EventHeap {
+ public:
+  bool empty() const { return events_.empty(); }
+  std::size_t size() const { return events_.size(); }
+  const Event& front() const { return events_.front(); }
+
+  void push(const Event& event) {
+    std::size_t hole = events_.size();
+    events_.push_back(event);
+    while (hole > 0) {
+      const std::size_t parent = (hole - 1) / 4;
+      if (!event.before(events_[parent])) break;
+      events_[hole] = events_[parent];
+      hole = parent;
+    }
+    events_[hole] = event;
+  }
+
+  Event pop() {
+    const Event first = events_.front();
+    const Event last = events_.back();
+    events_.pop_back();
+    const std::size_t size = events_.size();
+    std::size_t hole = 0;
+    while (size > 0) {
+      const std::size_t child = 4 * hole + 1;
+      if (child >= size) break;
+      std::size_t best = child;
+      const std::size_t end = std::min(child + 4, size);
+      for (std::size_t i = child + 1; i < end; ++i)
+        if (events_[i].before(events_[best])) best = i;
+      if (!events_[best].before(last)) break;
+      events_[hole] = events_[best];
+      hole = best;
+    }
+    if (size > 0) events_[hole] = last;
+    return first;
+  }
+
+ private:
+  std::vector<Event> events_;
+};
+
 class EventQueue {
  public:
   // So many events are known ahead.
   static constexpr std::size_t kAhead = 20;
 
-  explicit EventQueue(Duration usual_delay = {}) : usual_delay_(usual_delay) {}
+  explicit EventQueue(Duration usual_delay = {})
+      : usual_delay_(usual_delay), moment_(std::max(usual_delay / kMomentsEach, Duration{1})) {}
 
   bool empty() const { return size() == 0; }
-  std::size_t size() const { return ahead_.size() + usual_.size() + heap_.size(); }
+  std::size_t size() const {
+    return ahead_.size() + usual_.size() + soon_.size() + in_buckets_ + later_.size();
+  }
   Time next_at() {
     refill();
     return ahead_[0].at;
@@ -129,7 +177,7 @@ class EventQueue {
     else if (at == now_ + usual_delay_)
       usual_.push_back(event);
     else
-      push_heap(event);
+      put(event);
   }
 
   Event pop() {
@@ -142,12 +190,58 @@ class EventQueue {
   }
 
  private:
+  static constexpr int kMomentsEach = 8;  // usual delay
+  static constexpr std::size_t kBuckets = 4096;
+
   void refill() {
-    while (ahead_.size() < kAhead && !(usual_.empty() && heap_.empty())) {
-      const bool takes_usual =
-          heap_.empty() || (!usual_.empty() && usual_[0].before(heap_.front()));
-      ahead_.push_back(takes_usual ? usual_.pop_front() : pop_heap());
+    while (ahead_.size() < kAhead && ahead_.size() < size()) {
+      const Event* first = earliest();
+      // While there may be an earlier one in the buckets, the next of them is sorted.
+      while (in_buckets_ > 0 && (first == nullptr || first->at >= sorted_until_)) {
+        sort_bucket();
+        first = earliest();
+      }
+      if (!usual_.empty() && first == &usual_[0])
+        ahead_.push_back(usual_.pop_front());
+      else
+        ahead_.push_back(!soon_.empty() && first == &soon_.front() ? soon_.pop() : later_.pop());
     }
+  }
+
+  // Of those in order; nothing when there is none.
+  const Event* earliest() const {
+    const Event* first = usual_.empty() ? nullptr : &usual_[0];
+    for (const EventHeap* heap : {&soon_, &later_})
+      if (!heap->empty() && (first == nullptr || heap->front().before(*first)))
+        first = &heap->front();
+    return first;
+  }
+
+  std::vector<Event>& bucket_of(Time at) {
+    return buckets_[static_cast<std::size_t>(at.time_since_epoch() / moment_) % kBuckets];
+  }
+
+  void put(const Event& event) {
+    if (in_buckets_ == 0) {
+      // The buckets begin anew at the next moment.
+      sorted_until_ = std::max(sorted_until_, Time{now_.time_since_epoch() / moment_ * moment_});
+    }
+    if (event.at < sorted_until_) {
+      soon_.push(event);
+    } else if (event.at < sorted_until_ + (kBuckets - 1) * moment_) {
+      bucket_of(event.at).push_back(event);
+      ++in_buckets_;
+    } else {
+      later_.push(event);
+    }
+  }
+
+  void sort_bucket() {
+    std::vector<Event>& bucket = bucket_of(sorted_until_);
+    for (const Event& event : bucket) soon_.push(event);
+    in_buckets_ -= bucket.size();
+    bucket.clear();
+    sorted_until_ += moment_;
   }
 
   void insert_ahead(const Event& event) {
@@ -155,47 +249,18 @@ class EventQueue {
     std::size_t place = ahead_.size() - 1;
     for (; place > 0 && event.before(ahead_[place - 1]); --place) ahead_[place] = ahead_[place - 1];
     ahead_[place] = event;
-    if (ahead_.size() > 2 * kAhead) push_heap(ahead_.pop_back());
-  }
-
-  void push_heap(const Event& event) {
-    std::size_t hole = heap_.size();
-    heap_.push_back(event);
-    while (hole > 0) {
-      const std::size_t parent = (hole - 1) / 4;
-      if (!event.before(heap_[parent])) break;
-      heap_[hole] = heap_[parent];
-      hole = parent;
-    }
-    heap_[hole] = event;
-  }
-
-  Event pop_heap() {
-    const Event first = heap_.front();
-    const Event last = heap_.back();
-    heap_.pop_back();
-    const std::size_t size = heap_.size();
-    std::size_t hole = 0;
-    while (size > 0) {
-      const std::size_t child = 4 * hole + 1;
-      if (child >= size) break;
-      std::size_t best = child;
-      const std::size_t end = std::min(child + 4, size);
-      for (std::size_t i = child + 1; i < end; ++i)
-        if (heap_[i].before(heap_[best])) best = i;
-      if (!heap_[best].before(last)) break;
-      heap_[hole] = heap_[best];
-      hole = best;
-    }
-    if (size > 0) heap_[hole] = last;
-    return first;
+    if (ahead_.size() > 2 * kAhead) put(ahead_.pop_back());
   }
 
   Duration usual_delay_;
+  Duration moment_;  // of a bucket
   Time now_{};       // of the event that was popped last
-  EventRing ahead_;  // the next ones
-  EventRing usual_;  // then these, and the heap's
-  std::vector<Event> heap_;
+  EventRing ahead_;  // the next ones; then those of:
+  EventRing usual_;
+  EventHeap soon_, later_;
+  std::vector<std::vector<Event>> buckets_ = std::vector<std::vector<Event>>(kBuckets);
+  std::size_t in_buckets_ = 0;
+  Time sorted_until_{};  // earlier events are in no bucket; a whole number of moments
   std::uint64_t orders_ = 0;
 };
 

@@ -22,11 +22,12 @@ LinkId Links::add(double bytes_per_second) {
   P2P_CHECK(bytes_per_second > 0);
   links_.push_back({bytes_per_second});
   levels_.push_back(bytes_per_second);
+  queued_.push_back(false);
   return static_cast<LinkId>(links_.size() - 1);
 }
 
 void Links::enqueue(LinkId id) {
-  if (std::exchange(links_[id].queued, true)) return;
+  if (std::exchange(queued_[id], true)) return;
   queue_.push_back(id);
 }
 
@@ -37,10 +38,11 @@ void Links::start(FlowId id, std::span<const LinkId> path) {
   P2P_CHECK(flow.length == 0);
   flow.rate = 0;
   flow.length = static_cast<std::uint8_t>(path.size());
+  const bool is_pair = path.size() == 2 && path[0] != path[1];
   for (std::size_t i = 0; i < path.size(); ++i) {
     flow.path[i] = path[i];
     flow.place[i] = static_cast<std::uint32_t>(links_[path[i]].flows.size());
-    links_[path[i]].flows.push_back(id);
+    links_[path[i]].flows.push_back({id, is_pair ? path[1 - i] : kSeveral});
     enqueue(path[i]);
   }
 }
@@ -50,10 +52,11 @@ void Links::stop(FlowId id) {
   P2P_CHECK(flow.length > 0);
   for (std::size_t i = 0; i < flow.length; ++i) {
     Link& link = links_[flow.path[i]];
-    const FlowId last = link.flows.back();
+    const Place last = link.flows.back();
     link.flows[flow.place[i]] = last;
-    for (std::size_t k = 0; k < flows_[last].length; ++k)
-      if (flows_[last].path[k] == flow.path[i]) flows_[last].place[k] = flow.place[i];
+    Flow& moved = flows_[last.flow];
+    for (std::size_t k = 0; k < moved.length; ++k)
+      if (moved.path[k] == flow.path[i]) moved.place[k] = flow.place[i];
     link.flows.pop_back();
     enqueue(flow.path[i]);
   }
@@ -61,7 +64,9 @@ void Links::stop(FlowId id) {
   flow.rate = 0;
 }
 
-double Links::limit_beside(const Flow& flow, LinkId link) const {
+double Links::limit_beside(const Place& place, LinkId link) const {
+  if (place.other != kSeveral) return levels_[place.other];
+  const Flow& flow = flows_[place.flow];
   double limit = std::numeric_limits<double>::infinity();
   for (std::size_t i = 0; i < flow.length; ++i)
     if (flow.path[i] != link) limit = std::min(limit, levels_[flow.path[i]]);
@@ -72,7 +77,10 @@ double Links::limit_beside(const Flow& flow, LinkId link) const {
 double Links::level_of(LinkId id) {
   const Link& link = links_[id];
   limits_.clear();
-  for (FlowId flow : link.flows) limits_.push_back(limit_beside(flows_[flow], id));
+  for (const Place& place : link.flows) {
+    limits_.push_back(limit_beside(place, id));
+    fetch(place.flow);  // for solve()
+  }
   double left = link.capacity;
   std::size_t sharing = limits_.size();
   while (sharing > 0) {
@@ -98,22 +106,36 @@ void Links::solve(LinkId id) {
   const double exact = level_of(id);
   const double level = differs(exact, old_level) ? exact : old_level;
   levels_[id] = level;
-  for (FlowId number : links_[id].flows) {
-    Flow& flow = flows_[number];
-    const double rate = std::min(level, limit_beside(flow, id));
+  for (const Place& place : links_[id].flows) {
+    Flow& flow = flows_[place.flow];
+    const double rate = std::min(level, limit_beside(place, id));
     if (flow.rate == 0 || differs(rate, flow.rate)) {
       flow.rate = rate;
-      if (!std::exchange(flow.is_changed, true)) changed_.push_back(number);
+      if (!std::exchange(flow.is_changed, true)) changed_.push_back(place.flow);
     }
-    if (level == old_level) continue;
-    for (std::size_t i = 0; i < flow.length; ++i) {
-      const LinkId other = flow.path[i];
-      if (other == id) continue;
-      // Where the other link holds the flow back before and after, nothing changes there.
-      const double theirs = levels_[other];
-      if (old_level < theirs || level < theirs) enqueue(other);
-    }
+    if (level != old_level) enqueue_others(place, id, old_level);
   }
+}
+
+// The links that a flow crosses beside one whose level has changed.
+void Links::enqueue_others(const Place& place, LinkId id, double old_level) {
+  // Where the other link holds the flow back before and after, nothing changes there.
+  const auto enqueue_other = [&](LinkId other) {
+    const double theirs = levels_[other];
+    if (old_level < theirs || levels_[id] < theirs) enqueue(other);
+  };
+  if (place.other != kSeveral) return enqueue_other(place.other);
+  const Flow& flow = flows_[place.flow];
+  for (std::size_t i = 0; i < flow.length; ++i)
+    if (flow.path[i] != id) enqueue_other(flow.path[i]);
+}
+
+// What the next links of the queue need.
+void Links::fetch_queued() const {
+  if (next_ + 1 < queue_.size()) fetch_into_cache(&links_[queue_[next_ + 1]], sizeof(Link));
+  if (next_ >= queue_.size()) return;
+  const std::vector<Place>& flows = links_[queue_[next_]].flows;
+  fetch_into_cache(flows.data(), flows.size() * sizeof(Place));
 }
 
 void Links::settle() {
@@ -123,7 +145,8 @@ void Links::settle() {
   std::size_t solved = 0;
   while (next_ < queue_.size() && solved++ < most) {
     const LinkId link = queue_[next_++];
-    links_[link].queued = false;
+    queued_[link] = false;
+    fetch_queued();
     solve(link);
   }
   queue_.erase(queue_.begin(), queue_.begin() + static_cast<std::ptrdiff_t>(next_));
@@ -137,7 +160,7 @@ void Links::settle() {
 
 double Links::load(LinkId link) const {
   double sum = 0;
-  for (FlowId flow : links_[link].flows) sum += flows_[flow].rate;
+  for (const Place& place : links_[link].flows) sum += flows_[place.flow].rate;
   return sum;
 }
 

@@ -58,20 +58,27 @@ class Links {
     std::array<LinkId, kMaxPath> path;
     std::array<std::uint32_t, kMaxPath> place;  // in the link's list
   };
+  struct Place {
+    FlowId flow;
+    LinkId other;  // of two that the flow crosses; kSeveral where its path must be asked
+  };
   struct Link {
     double capacity;
-    bool queued = false;
-    std::vector<FlowId> flows;
+    std::vector<Place> flows;
   };
+  static constexpr LinkId kSeveral = 0xffffffff;
 
   void enqueue(LinkId link);
   void solve(LinkId link);
-  double limit_beside(const Flow& flow, LinkId link) const;
+  double limit_beside(const Place& place, LinkId link) const;
+  void enqueue_others(const Place& place, LinkId link, double old_level);
+  void fetch_queued() const;
   double level_of(LinkId id);
 
   std::vector<Link> links_;
   // The most that each link gives to any flow: apart, for a solution asks many others for theirs.
   std::vector<double> levels_;
+  std::vector<std::uint8_t> queued_;  // links in queue_, apart as well
   std::vector<Flow> flows_;
   std::vector<LinkId> queue_;
   std::size_t next_ = 0;

@@ -46,6 +46,7 @@ World::World(const Scenario& scenario)
       events_(scenario.latency),
       bucket_width_(
           from_seconds(std::max(scenario.fluid_bound_seconds() * 2 / kUseBuckets, 1e-6))) {
+  slice_end_ = Time{} + bucket_width_;
   manifest_ = encode_manifest(make_manifest(layout_, random_.fork("manifest")));
   content_ = content_id_of(manifest_);
   swarm_id_.bytes[0] = 1;

@@ -22,6 +22,7 @@
 #include <cstdio>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -239,6 +240,7 @@ class World {
   std::string zone_of(HostIndex index) const;
   HostIndex host_of(const Endpoint& endpoint) const;
   void settle_flows();
+  void fetch_changed(std::span<const FlowId> flows) const;
   void on_flow_end(EndIndex end);
   void on_progress(EndIndex end);
   void on_chunk_arrived(EndIndex to, ChunkIndex chunk, std::uint32_t bytes);
@@ -282,6 +284,8 @@ class World {
   double cross_rack_bytes_ = 0;
   std::vector<double> sent_over_time_, seeders_sent_over_time_;
   Duration bucket_width_;
+  std::size_t slice_ = 0;  // of sent_over_time_, that is being filled, and its end
+  Time slice_end_{};
   std::FILE* trace_file_ = nullptr;
 };
 

@@ -73,10 +73,11 @@ void World::advance(EndIndex index) {
   end.left -= bytes;
   HostReport& report = hosts_[end.host].report;
   report.sent_bytes += bytes;
-  const auto slice = [&](Time at) {
-    return static_cast<std::size_t>(at.time_since_epoch() / bucket_width_);
-  };
-  const std::size_t last = slice(now_);
+  while (now_ >= slice_end_) {
+    slice_end_ += bucket_width_;
+    ++slice_;
+  }
+  const std::size_t last = slice_;
   if (last >= sent_over_time_.size()) {
     sent_over_time_.resize(last + 1);
     seeders_sent_over_time_.resize(last + 1);
@@ -85,14 +86,18 @@ void World::advance(EndIndex index) {
   // Evenly over the slices that it took.
   Time from = end.updated;
   const double rate = now_ > from ? bytes / to_seconds(now_ - from) : 0;
-  for (std::size_t at = slice(from); at < last; ++at) {
+  std::size_t at = last;
+  if (from < slice_end_ - bucket_width_)
+    at = static_cast<std::size_t>(from.time_since_epoch() / bucket_width_);
+  for (; at < last; ++at) {
     const Time next = Time{} + (static_cast<std::int64_t>(at) + 1) * bucket_width_;
     sent[at] += rate * to_seconds(next - from);
     from = next;
   }
   sent[last] += rate * to_seconds(now_ - from);
   end.updated = now_;
-  if (hosts_[end.host].rack != hosts_[ends_[index ^ 1].host].rack) cross_rack_bytes_ += bytes;
+  if (scenario_.racks > 1 && hosts_[end.host].rack != hosts_[ends_[index ^ 1].host].rack)
+    cross_rack_bytes_ += bytes;
 }
 
 // An event that turns out to be too early looks again; so a later end needs no new one.
@@ -110,9 +115,21 @@ void World::schedule_end(EndIndex index) {
   events_.push(at, EventKind::kFlowEnd, index);
 }
 
+// What the flows after the first few need.
+void World::fetch_changed(std::span<const FlowId> flows) const {
+  constexpr std::size_t kEnd = 6;
+  constexpr std::size_t kHost = 3;
+  if (flows.size() > kEnd) fetch_into_cache(&ends_[flows[kEnd]], 2 * kCacheLineBytes);
+  if (flows.size() > kHost)
+    fetch_into_cache(&hosts_[ends_[flows[kHost]].host].report, sizeof(HostReport));
+}
+
 void World::settle_flows() {
   links_.settle();
-  for (FlowId flow : links_.changed()) {
+  const std::span<const FlowId> changed = links_.changed();
+  for (std::size_t i = 0; i < changed.size(); ++i) {
+    fetch_changed(changed.subspan(i));
+    const FlowId flow = changed[i];
     advance(flow);
     ends_[flow].rate = links_.rate(flow);
     schedule_end(flow);

@@ -13,6 +13,7 @@ constexpr std::size_t kCoreAhead = 12;
 constexpr std::size_t kSwarmAhead = 9;
 constexpr std::size_t kIndexAhead = 6;
 constexpr std::size_t kNeighbourAhead = 3;
+constexpr std::size_t kBitsAhead = 1;
 static_assert(kEndAhead < EventQueue::kAhead);
 
 bool is_of_end(const Event& event) {
@@ -68,6 +69,12 @@ void World::fetch_ahead() const {
   });
   with_end(kNeighbourAhead, [&](EndIndex end, const Event& event) {
     if (const peer::Swarm* swarm = swarm_of(end)) swarm->fetch_neighbour(end + 1, chunk_of(event));
+  });
+  with_end(kBitsAhead, [&](EndIndex end, const Event& event) {
+    const peer::Swarm* swarm = swarm_of(end);
+    if (swarm == nullptr) return;
+    swarm->fetch_bits(end + 1, chunk_of(event));
+    hosts_[ends_[end].host].verified.fetch(chunk_of(event));
   });
 }
 
