@@ -71,11 +71,25 @@ TEST_CASE("pushes and pops in any mixture keep the order of a sorted list") {
         now = event.at;
         continue;
       }
-      // Few moments, so that many are the same; often the usual delay.
-      const auto delay = random.chance(0.5) ? kUsualMs : random.below(50);
+      // Few moments, so that many are the same; often the usual delay, and now and then far away.
+      auto delay = random.chance(0.5) ? kUsualMs : random.below(50);
+      if (random.chance(0.05)) delay = random.below(4) * 7'000;
       const std::pair event(now + milliseconds(delay), number++);
       queue.push(event.first, EventKind::kHostTimer, event.second);
       sorted.insert(std::lower_bound(sorted.begin(), sorted.end(), event, std::greater<>{}), event);
+    }
+  }
+}
+
+TEST_CASE("what is far away comes in its order, with nothing usual and after a pause") {
+  for (const Duration usual : {Duration{0}, Duration{1}, Duration{milliseconds(1)}}) {
+    EventQueue queue{usual};
+    for (std::uint32_t round = 0; round < 3; ++round) {
+      const std::uint64_t start = round * 1'000'000;
+      for (std::uint32_t ms : {90'000, 7, 600'000, 513, 90'000})
+        queue.push(at(start + ms), EventKind::kHostTimer, ms);
+      for (std::uint32_t ms : {7, 513, 90'000, 90'000, 600'000}) REQUIRE(queue.pop().a == ms);
+      CHECK(queue.empty());
     }
   }
 }
