@@ -12,6 +12,8 @@
 namespace p2p::peer {
 namespace {
 
+// A chunk's time moves by this part with each.
+constexpr int kChunkTimeParts = 8;
 // A neighbour that has what we tell of hears of it with what it lacks, or when there are so many.
 constexpr std::size_t kMostUntold = 8;
 
@@ -264,6 +266,7 @@ void Swarm::on_chunk_verified(ConnectionId connection, ChunkIndex chunk, Time no
   if (winner != nullptr) on_whole_chunk(*winner, chunk, now);
   if (!have_.set(chunk)) return finish_input(now);
   if (lost_.size() > 0) lost_.reset(chunk);
+  note_chunk_time(now);
   close_chunk(chunk);
   uploads_.on_verified(chunk);
   untold_.push_back(chunk);
@@ -276,6 +279,16 @@ void Swarm::on_chunk_verified(ConnectionId connection, ChunkIndex chunk, Time no
     for (std::size_t i = neighbours_.size(); i-- > 0;) part_if_both_complete(*neighbours_[i], now);
   }
   finish_input(now);
+}
+
+// The window's meter takes a tenth of a second to know a rate: by then a fast swarm is past its
+// start, where every wait for news counts.
+void Swarm::note_chunk_time(Time now) {
+  if (last_verified_ != Time::min()) {
+    const Duration gap = std::min(now - last_verified_, config_.tell_interval);
+    chunk_time_ += (gap - chunk_time_) / kChunkTimeParts;
+  }
+  last_verified_ = now;
 }
 
 void Swarm::on_chunk_corrupt(ConnectionId connection, ChunkIndex chunk, Time now) {
@@ -312,8 +325,7 @@ void Swarm::flush_haves(Time now) {
     if (lacks || completed_ || untold.size() >= kMostUntold) tell(*neighbour, now);
   }
   untold_.clear();
-  const double chunk_seconds = layout_.chunk_bytes / std::max(window_.bytes_per_second(), 1.0);
-  tell_at_ = now + std::min(from_seconds(chunk_seconds), config_.tell_interval);
+  tell_at_ = now + chunk_time_;
 }
 
 // What every input ends with.

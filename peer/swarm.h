@@ -194,6 +194,7 @@ class alignas(kCacheLineBytes) Swarm {
   void finish_input(Time now);
   void tell(Neighbour& neighbour, Time now);
   void flush_haves(Time now);
+  void note_chunk_time(Time now);
 
   // swarm_requests.cc: what to ask of whom.
   void handle(Neighbour& neighbour, const Give& give, Time now);
@@ -252,6 +253,8 @@ class alignas(kCacheLineBytes) Swarm {
       1;  // moves when a closed chunk opens: "nothing to ask for" is stale then
   std::vector<ChunkIndex> untold_;  // verified, and in no Have yet
   Time tell_at_ = Time::min();      // no Have with chunks before this
+  Duration chunk_time_{0};          // between two verified chunks, smoothed; 0: not known
+  Time last_verified_ = Time::min();
   Time wake_at_ = kNever;
   std::uint32_t checked_load_ = 0;  // our load when it was last held against what was told
   bool completed_;
