@@ -30,12 +30,12 @@ namespace p2p::peer {
 struct PeerBookConfig {
   PeerId self;
   // We dial until we have this many neighbours...
-  std::size_t degree = 8;
+  std::size_t degree = 9;
   // ...and are found by others up to this many: not many more, for where some peers have several
   // times the neighbours of others, their links are not all used (with 50, a simulated swarm lost a
   // fifth of its speed). At the cap, a newcomer takes the place of a neighbour that has been there
   // for kSettled, so that no island forms.
-  std::size_t max_neighbours = 16;
+  std::size_t max_neighbours = 18;
   // Of those, so many far ones while there are near ones to dial.
   std::size_t far_degree = 3;
   std::string zone;  // ours (base/zone.h)
