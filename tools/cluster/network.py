@@ -22,7 +22,7 @@ BURST_S = 2e-3
 # And a queue before it that holds so much time, as routers are set up with.
 QUEUE_S = 50e-3
 # A host hands its network card trains of packets, which go out back to back. At the rates of the lab TCP would make trains
-# of two, and each sets timers at two buckets: with 80 buckets that alone took half of a machine. A train that is longer
+# of two, each of which waits for a timer at two buckets: the lab then spent more of the machine on its cables. A longer train
 # than the bucket would be cut into single packets.
 TRAIN_PACKETS = 8
 TRAIN_BYTES = BURST_BYTES // 2
