@@ -47,7 +47,9 @@ void Swarm::handle(Neighbour& neighbour, const Cancel& cancel, Time now) {
 }
 
 void Swarm::start_uploads(Time now) {
-  while (const auto start = uploads_.start(now)) {
+  // Of who is complete all ask for anything, or for the last that they lack.
+  const Availability* availability = have_.all() ? nullptr : &availability_;
+  while (const auto start = uploads_.start(now, availability)) {
     // The client lies in its neighbour; we need the neighbour.
     Neighbour& neighbour = Neighbour::of(*start->client);
     if (start->chunk == kAnyChunk) {

@@ -16,6 +16,14 @@ constexpr Duration kLeastPatience = std::chrono::seconds(2);
 constexpr Duration kMostPatience = std::chrono::minutes(1);
 // The mean moves by this part with each send.
 constexpr int kMeanParts = 8;
+// A chunk that few have is sent first, for those who get it pass it on, while the last copies of
+// others serve nobody but their askers: but who has fewer chunks than those who wait have in the
+// mean, by more than kBehind, comes before, or the last of a swarm would fall further behind.
+// Counts within kRarityStep are alike. (Equal links in the simulator, two or three seeds each,
+// chunk times beyond the bound without and with it: 3,000 peers and 512 chunks 106, 96; 1,000 peers
+// and 239 chunks 83, 78; 100 peers no difference.)
+constexpr std::uint32_t kBehind = 2;
+constexpr std::uint32_t kRarityStep = 4;
 
 auto find_send(UploadClient& client, ChunkIndex chunk) {
   return std::find_if(client.sends.begin(), client.sends.end(),
@@ -92,15 +100,27 @@ std::size_t UploadQueue::open_slots() const {
   return std::min<std::uint64_t>(slots_.most, slots_.first + whole_sends_ / kSendsPerSlot);
 }
 
-UploadClient* UploadQueue::next_client() const {
-  UploadClient* best = nullptr;
+UploadQueue::Waiting UploadQueue::next_request(const Availability* availability) const {
+  const auto rarity = [&](ChunkIndex chunk) {
+    if (availability == nullptr || chunk == kAnyChunk) return 0u;
+    return availability->count(chunk) / kRarityStep;
+  };
+  // Two chunks to one neighbour share its connection: they fill no more of our uplink than one.
+  using Rank = std::tuple<std::size_t, bool, std::uint32_t, std::uint32_t, std::uint64_t>;
+  std::uint64_t held = 0;
+  for (const UploadClient* client : waiting_) held += client->held;
+  const std::uint64_t mean = held / waiting_.size();
+  Waiting best;
+  Rank best_rank;
   for (UploadClient* client : waiting_) {
     if (client->blocked) continue;
-    // Two chunks to one neighbour share its connection: they fill no more of our uplink than one.
-    const auto rank = [](const UploadClient& one) {
-      return std::tuple(one.sends.size(), one.held, one.turn);
-    };
-    if (best == nullptr || rank(*client) < rank(*best)) best = client;
+    for (std::size_t place = 0; place < client->queue.size(); ++place) {
+      const Rank rank{client->sends.size(), client->held + kBehind >= mean,
+                      rarity(client->queue[place]), client->held, client->turn};
+      if (best.client != nullptr && rank >= best_rank) continue;
+      best = {client, place};
+      best_rank = rank;
+    }
   }
   return best;
 }
@@ -111,12 +131,12 @@ void UploadQueue::leave_waiting(UploadClient& client) {
   waiting_.erase(found);
 }
 
-std::optional<UploadQueue::Start> UploadQueue::start(Time now) {
+std::optional<UploadQueue::Start> UploadQueue::start(Time now, const Availability* availability) {
   if (waiting_.empty() || slots_used_.size() >= open_slots()) return std::nullopt;
-  UploadClient* client = next_client();
+  const auto [client, place] = next_request(availability);
   if (client == nullptr) return std::nullopt;
-  Start start{client, client->queue.front()};
-  client->queue.erase(client->queue.begin());
+  Start start{client, client->queue[place]};
+  client->queue.erase(client->queue.begin() + static_cast<std::ptrdiff_t>(place));
   if (client->queue.empty()) leave_waiting(*client);
   if (start.chunk == kAnyChunk) {
     const auto chunk = giveaway_.choose(client->settled);

@@ -1,10 +1,11 @@
 // UploadQueue: who gets the next upload slot, and with which chunk. It holds the requests that
 // wait and the sends that are under way.
 //
-// First who is not being sent anything; among these, who has the fewest chunks, so that a newcomer
-// can soon give something itself and all end together; then who was served least recently. A send
-// that takes far longer than sends usually do gives its slot up, and its neighbour gets no other
-// until it ends: who does not read holds nobody else up.
+// First who is not being sent anything. Among these, who is behind the others, so that a newcomer
+// can soon give something itself and all end together; then the chunks that few have; then who has
+// the fewest; then who was served least recently. A send that takes far longer than sends usually
+// do gives its slot up, and its neighbour gets no other until it ends: who does not read holds
+// nobody else up.
 //
 // It begins with few slots, and opens one more for each kSendsPerSlot chunks sent: while few peers
 // have any chunk, those that do pass it on soonest by sending to few at a time.
@@ -18,6 +19,7 @@
 #include "base/random.h"
 #include "base/time.h"
 #include "content/bitfield.h"
+#include "peer/availability.h"
 #include "peer/giveaway.h"
 #include "peer/messages.h"
 
@@ -80,8 +82,9 @@ class UploadQueue {
   void on_gone(ChunkIndex chunk) { giveaway_.remove(chunk); }
   bool drop_request(UploadClient& client, ChunkIndex chunk);
 
-  // The next send, while a slot is free and somebody waits.
-  std::optional<Start> start(Time now);
+  // The next send, while a slot is free and somebody waits. `availability`: how many of the
+  // neighbours have each chunk; without it all chunks are alike.
+  std::optional<Start> start(Time now, const Availability* availability = nullptr);
   // Ends a send; `whole`: all of it went out. Nothing when there was no such send.
   std::optional<UploadClient::Send> finish(UploadClient& client, ChunkIndex chunk, bool whole,
                                            Time now);
@@ -110,7 +113,11 @@ class UploadQueue {
     Time since;  // as in its Send
   };
   std::size_t open_slots() const;
-  UploadClient* next_client() const;
+  struct Waiting {
+    UploadClient* client = nullptr;
+    std::size_t place = 0;  // of the request in its queue
+  };
+  Waiting next_request(const Availability* availability) const;
   void leave_waiting(UploadClient& client);
   Duration patience() const;
 

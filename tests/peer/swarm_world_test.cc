@@ -74,7 +74,9 @@ TEST_CASE("the rest complete when the seeder dies after one copy is out") {
   };
   world.run(minutes(5), one_copy_is_out);
   REQUIRE(one_copy_is_out());
-  CHECK_FALSE(world.swarm(1).complete());
+  std::size_t incomplete = 0;
+  for (World::PeerNumber i = 1; i <= 8; ++i) incomplete += !world.swarm(i).complete();
+  CHECK(incomplete > 0);
   world.kill(seeder);
   CHECK(world.run_to_completion(minutes(5)));
 }

@@ -283,3 +283,45 @@ TEST_CASE("a second send to who has the fewest waits until everyone is being sen
   for (UploadClient* expected : {&behind, &middle, &far, &behind})
     CHECK(queue.start(kStart)->client == expected);
 }
+
+namespace {
+
+// Chunk 1 is with ten neighbours, chunk 2 with six, the others with none.
+Availability few_and_many(ChunkIndex chunks) {
+  Availability availability(chunks);
+  for (int i = 0; i < 10; ++i) availability.add(1);
+  for (int i = 0; i < 6; ++i) availability.add(2);
+  return availability;
+}
+
+}  // namespace
+
+TEST_CASE("what few have is sent first, whoever asked for it and when") {
+  UploadQueue queue = make_queue(1, 1000);
+  const Availability availability = few_and_many(1000);
+  const Bitfield nothing(1000);
+  UploadClient first, second;
+  second.held = 1;
+  for (ChunkIndex chunk : {1, 2, 3}) queue.push(first, chunk, nothing);
+  for (ChunkIndex chunk : {1, 4}) queue.push(second, chunk, nothing);
+  std::vector<ChunkIndex> sent;
+  while (const auto start = queue.start(kStart, &availability)) {
+    sent.push_back(start->chunk);
+    queue.finish(*start->client, start->chunk, true, kStart);
+  }
+  CHECK(sent == std::vector<ChunkIndex>{3, 4, 2, 1, 1});
+}
+
+TEST_CASE("who is behind is served before others get what few have") {
+  UploadQueue queue = make_queue(1, 1000);
+  const Availability availability = few_and_many(1000);
+  const Bitfield nothing(1000);
+  UploadClient ahead, behind;
+  ahead.held = 20;
+  behind.held = 10;
+  queue.push(ahead, 3, nothing);
+  queue.push(behind, 1, nothing);
+  const auto start = queue.start(kStart, &availability);
+  CHECK(start->client == &behind);
+  CHECK(start->chunk == 1);
+}
