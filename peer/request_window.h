@@ -38,7 +38,7 @@ class RequestWindow {
     resize();
   }
 
-  static constexpr std::uint32_t kChunksPerStep = 8;
+  static constexpr std::uint32_t kChunksPerStep = 4;
   // An inflow below this part of the best has slowed.
   static constexpr double kSlowed = 0.3;
   // One more for each so many that we are behind.
