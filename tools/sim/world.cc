@@ -237,7 +237,13 @@ void World::drain(HostIndex index) {
   while (again) {
     again = false;
     if (core.swarm) {
-      while (auto action = core.swarm->poll_action()) act(index, *action);
+      while (auto action = core.swarm->poll_action()) {
+        if (!tamper_) {
+          act(index, *action);
+          continue;
+        }
+        for (peer::SwarmAction& instead : tamper_(index, std::move(*action))) act(index, instead);
+      }
     } else if (core.manifest) {
       again |= drain_manifest(index);
     }
@@ -282,7 +288,6 @@ void World::on_host_timer(HostIndex index) {
   }
   if (core.swarm) core.swarm->on_timeout(now_);
   if (core.manifest) core.manifest->on_timeout(now_);
-  check_caps(index);
   drain(index);
 }
 
@@ -328,23 +333,30 @@ void World::act(HostIndex index, peer::SwarmAction& action) {
   Host& host = hosts_[index];
   note(static_cast<std::uint64_t>(now_.time_since_epoch().count()));
   note((std::uint64_t{index} << 8) + action.index());
+  const auto note_chunk = [this](const auto& of) { note(of.connection << 32 | of.chunk); };
   if (auto* message = std::get_if<peer::SendMessage>(&action)) {
     const auto end = static_cast<EndIndex>(message->connection - 1);
+    note(end);
     check_sent(end, message->message);
+    note_asked(end, message->message);
     send(end, std::move(message->message));
   } else if (auto* receive = std::get_if<peer::ReceiveChunk>(&action)) {
-    if (host.verified.test(receive->chunk)) broken(index, "it asked for a chunk that it has");
-    ends_[receive->connection - 1].expected.push_back(receive->chunk);
+    note_chunk(*receive);
+    if (has(index, receive->chunk)) broken(index, "it asked for a chunk that it has");
+    expect(static_cast<EndIndex>(receive->connection - 1), receive->chunk);
   } else if (auto* drop = std::get_if<peer::DropChunk>(&action)) {
-    auto& expected = ends_[drop->connection - 1].expected;
-    expected.erase(std::remove(expected.begin(), expected.end(), drop->chunk), expected.end());
+    note_chunk(*drop);
+    drop_expected(static_cast<EndIndex>(drop->connection - 1), drop->chunk);
   } else if (auto* send = std::get_if<peer::SendChunk>(&action)) {
-    if (!host.verified.test(send->chunk)) broken(index, "it sends a chunk that is not verified");
+    note_chunk(*send);
+    if (!has(index, send->chunk)) broken(index, "it sends a chunk that is not verified");
     begin_send(static_cast<EndIndex>(send->connection - 1), send->chunk);
   } else if (auto* stop = std::get_if<peer::StopSending>(&action)) {
+    note_chunk(*stop);
     stop_send(static_cast<EndIndex>(stop->connection - 1), stop->chunk);
   } else if (auto* disconnect = std::get_if<peer::Disconnect>(&action)) {
     const auto end = static_cast<EndIndex>(disconnect->connection - 1);
+    note(end);
     const Host& other = hosts_[ends_[end ^ 1].host];
     if (disconnect->bye.reason == peer::ByeReason::kViolation)
       broken(index, absl::StrCat("it says that host ", ends_[end ^ 1].host,

@@ -11,7 +11,8 @@
 // Everything that a core does is held against what it may do (Broken names what was broken):
 // - only verified chunks are advertised, and sent;
 // - no honest peer breaks the protocol in another's eyes, which covers requests for what the other
-//   side lacks and more requests than it may have; nobody honest is banned;
+//   side lacks, more requests than it may have, and chunks that nobody asked for; nobody honest is
+//   banned;
 // - bytes that are requested and not here stay within the window's cap; no queue grows past its
 // cap;
 // - every peer that is alive, and no liar, completes.
@@ -20,6 +21,7 @@
 #include <array>
 #include <cstdint>
 #include <cstdio>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -46,6 +48,7 @@ namespace p2p::sim {
 
 using HostIndex = std::uint32_t;
 using EndIndex = std::uint32_t;  // one side of a connection; the other side is the index ^ 1
+using ChunkList = absl::InlinedVector<ChunkIndex, 4>;
 
 // An invariant does not hold. The text says which, where and when.
 class Broken : public std::runtime_error {
@@ -69,6 +72,10 @@ class World {
   ~World();
   // Writes what happens to chunks and peers as lines of text, for plots; not owned.
   void set_trace(std::FILE* file) { trace_file_ = file; }
+  // For tests of the checks, so that they can be a faulty core: what is done in place of each
+  // action of a swarm.
+  using Tamper = std::function<std::vector<peer::SwarmAction>(HostIndex, peer::SwarmAction&&)>;
+  void set_tamper(Tamper tamper) { tamper_ = std::move(tamper); }
 
   // Until all who should are complete, or until `limit`. Throws Broken.
   void run(Duration limit);
@@ -102,6 +109,7 @@ class World {
     std::unique_ptr<peer::PeerBook> book;
     std::unique_ptr<tracker::Announcer> announcer;
     std::uint32_t life = 0;
+    std::uint32_t on_way = 0;  // chunks asked for and not here, of the giver's choice too
     peer::Hunger hunger = peer::Hunger::kFed;
     bool book_dirty = true;       // it may have actions,
     bool announcer_dirty = true;  // and so may it; outer_wake is to be computed again
@@ -133,7 +141,7 @@ class World {
     bool joined = false;
     bool dialled = false;    // by this side
     std::uint32_t told = 0;  // bytes of the first send that the receiver has been told of
-    absl::InlinedVector<ChunkIndex, 4> expected;  // to be received here
+    ChunkList expected;      // to be received here
     // What this side sends: the first of the queue is on the links.
     absl::InlinedVector<Send, 2> queue;
     double left = 0;  // bytes of the first that have not gone out
@@ -145,6 +153,10 @@ class World {
     Time next_peers = Time::min();
     Endpoint endpoint;  // where this side dialled
     std::optional<peer::Chunks> early;
+    ChunkList dropped;  // may still come, and are thrown away
+    // Requests of this side for kAnyChunk that are not answered, and how many of them are
+    // cancelled.
+    std::uint32_t anys = 0, cancelled_anys = 0;
   };
   struct OwnerInFlight {
     std::uint32_t connection;
@@ -208,6 +220,10 @@ class World {
   void close_end(EndIndex end);
   void on_closed(EndIndex end);
   void check_sent(EndIndex end, const peer::Message& message);
+  bool has(HostIndex host, ChunkIndex chunk) const {
+    const Bitfield& verified = hosts_[host].verified;
+    return chunk < verified.size() && verified.test(chunk);
+  }
   Time arrival(EndIndex to);
 
   // world_owners.cc
@@ -246,12 +262,19 @@ class World {
   void on_chunk_arrived(EndIndex to, ChunkIndex chunk, std::uint32_t bytes);
   void on_verified(EndIndex to, ChunkIndex chunk, std::uint32_t life);
   void deliver_data(EndIndex to, ChunkIndex chunk, std::uint32_t bytes);
+  void expect(EndIndex end, ChunkIndex chunk);
+  bool expect_no_more(EndIndex end, ChunkIndex chunk);
+  void drop_expected(EndIndex end, ChunkIndex chunk);
+  void note_asked(EndIndex end, const peer::Message& message);
+  void note_answer(EndIndex end, const peer::Message& message);
+  void forget_asked(EndIndex end);
+  void check_window(HostIndex host) const;
 
   // world_faults.cc
   void plan_faults();
   void kill(HostIndex index);
   void restart(HostIndex index);
-  void check_caps(HostIndex index) const;
+  void check_cap(HostIndex host, const char* what, std::size_t size, std::size_t cap) const;
   void collect(Core& core);
 
   Scenario scenario_;
@@ -287,6 +310,7 @@ class World {
   std::size_t slice_ = 0;  // of sent_over_time_, that is being filled, and its end
   Time slice_end_{};
   std::FILE* trace_file_ = nullptr;
+  Tamper tamper_;
 };
 
 }  // namespace p2p::sim

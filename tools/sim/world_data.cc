@@ -3,6 +3,7 @@
 #include <cmath>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "tools/sim/world.h"
 
@@ -17,6 +18,18 @@ constexpr double kRoundingBytes = 0.5;
 // A disk that loses chunks loses this share of what it is to read.
 constexpr double kLostReads = 0.02;
 
+bool contains(const ChunkList& list, ChunkIndex chunk) {
+  return std::find(list.begin(), list.end(), chunk) != list.end();
+}
+
+// Returns whether it was there.
+bool erase(ChunkList& list, ChunkIndex chunk) {
+  const auto found = std::find(list.begin(), list.end(), chunk);
+  if (found == list.end()) return false;
+  list.erase(found);
+  return true;
+}
+
 }  // namespace
 
 void World::begin_send(EndIndex index, ChunkIndex chunk) {
@@ -27,6 +40,7 @@ void World::begin_send(EndIndex index, ChunkIndex chunk) {
     return;
   }
   end.queue.push_back({chunk, layout_.length_of(chunk)});
+  check_cap(end.host, "sends on a connection", end.queue.size(), peer::kMaxQueuedRequests);
   if (end.queue.size() == 1) start_flow(index);
 }
 
@@ -197,9 +211,11 @@ void World::on_chunk_arrived(EndIndex to, ChunkIndex chunk, std::uint32_t bytes)
   host.core->swarm->on_data(to + 1, chunk, bytes, now_);
   drain(end.host);
   if (!end.open || !is_alive(to)) return;
-  const auto expected = std::find(end.expected.begin(), end.expected.end(), chunk);
-  if (expected == end.expected.end()) return;
-  end.expected.erase(expected);
+  if (!expect_no_more(to, chunk)) {
+    if (!erase(end.dropped, chunk))
+      broken(ends_[to ^ 1].host, absl::StrCat("it sends chunk ", chunk, ", not asked for"));
+    return;
+  }
   const Host& from = hosts_[ends_[to ^ 1].host];
   if (trace_file_ != nullptr && !from.report.liar)
     std::fprintf(trace_file_, "chunk %.9f %u %u %u\n", to_seconds(now_.time_since_epoch()),
@@ -222,6 +238,84 @@ void World::on_verified(EndIndex to, ChunkIndex chunk, std::uint32_t life) {
   host.verified.set(chunk);
   host.core->swarm->on_chunk_verified(to + 1, chunk, now_);
   drain(end.host);
+}
+
+// --- what was asked for, as net/chunk_inbox.cc and the window see it
+
+void World::expect(EndIndex index, ChunkIndex chunk) {
+  End& end = ends_[index];
+  if (!end.open || contains(end.expected, chunk)) return;  // named by a Give already
+  end.expected.push_back(chunk);
+  ++hosts_[end.host].core->on_way;
+  check_window(end.host);
+}
+
+// Returns whether it was expected.
+bool World::expect_no_more(EndIndex index, ChunkIndex chunk) {
+  End& end = ends_[index];
+  if (!erase(end.expected, chunk)) return false;
+  --hosts_[end.host].core->on_way;
+  return true;
+}
+
+void World::drop_expected(EndIndex index, ChunkIndex chunk) {
+  if (ends_[index].open && expect_no_more(index, chunk)) ends_[index].dropped.push_back(chunk);
+}
+
+void World::note_asked(EndIndex index, const peer::Message& message) {
+  End& end = ends_[index];
+  if (!end.open) return;
+  Core& core = *hosts_[end.host].core;
+  const auto* request = std::get_if<peer::Request>(&message);
+  const auto* cancel = std::get_if<peer::Cancel>(&message);
+  if (request != nullptr && request->chunk == peer::kAnyChunk) {
+    ++end.anys;
+    ++core.on_way;
+    check_window(end.host);
+  } else if (cancel != nullptr && cancel->chunk == peer::kAnyChunk &&
+             end.cancelled_anys < end.anys) {
+    ++end.cancelled_anys;
+    --core.on_way;
+  }
+}
+
+void World::note_answer(EndIndex index, const peer::Message& message) {
+  End& end = ends_[index];
+  Core& core = *hosts_[end.host].core;
+  const auto any_answered = [&](bool prefers_cancelled) {
+    if (end.anys == 0) return;
+    const bool cancelled =
+        end.cancelled_anys == end.anys || (prefers_cancelled && end.cancelled_anys > 0);
+    --end.anys;
+    --(cancelled ? end.cancelled_anys : core.on_way);
+  };
+  if (const auto* give = std::get_if<peer::Give>(&message)) {
+    any_answered(false);
+    if (contains(end.expected, give->chunk)) return;
+    end.expected.push_back(give->chunk);
+    ++core.on_way;
+  } else if (const auto* reject = std::get_if<peer::Reject>(&message)) {
+    if (reject->chunk == peer::kAnyChunk)
+      return any_answered(reject->reason == peer::RejectReason::kCancelled);
+    expect_no_more(index, reject->chunk);
+    erase(end.dropped, reject->chunk);
+  }
+}
+
+void World::forget_asked(EndIndex index) {
+  End& end = ends_[index];
+  Core& core = *hosts_[end.host].core;
+  core.on_way -= static_cast<std::uint32_t>(end.expected.size()) + end.anys - end.cancelled_anys;
+  end.expected.clear();
+  end.dropped.clear();
+  end.anys = end.cancelled_anys = 0;
+}
+
+void World::check_window(HostIndex host) const {
+  const std::size_t most =
+      std::max<std::size_t>(scenario_.schedule.max_window_bytes / layout_.chunk_bytes, 1);
+  // One that is overdue counts in the window no longer, and may be asked of one more.
+  check_cap(host, "chunks on their way", hosts_[host].core->on_way, 2 * most);
 }
 
 }  // namespace p2p::sim

@@ -75,22 +75,8 @@ void World::collect(Core& core) {
   duplicate_bytes_ += stats.duplicate_bytes;
 }
 
-void World::check_caps(HostIndex index) const {
-  const Host& host = hosts_[index];
-  const Core& core = *host.core;
-  const auto check = [&](const char* what, std::size_t size, std::size_t cap) {
-    if (size > cap) broken(index, absl::StrCat(what, ": ", size, ", more than ", cap));
-  };
-  check("neighbours", core.book->neighbours(), scenario_.max_neighbours);
-  std::size_t expected = 0;
-  for (EndIndex end : core.ends) {
-    expected += ends_[end].expected.size();
-    check("sends on a connection", ends_[end].queue.size(), peer::kMaxQueuedRequests);
-  }
-  const std::size_t most =
-      std::max<std::size_t>(scenario_.schedule.max_window_bytes / layout_.chunk_bytes, 1);
-  // One that is overdue counts in the window no longer, and may be asked of one more.
-  check("chunks on their way", expected, 2 * most);
+void World::check_cap(HostIndex host, const char* what, std::size_t size, std::size_t cap) const {
+  if (size > cap) broken(host, absl::StrCat(what, ": ", size, ", more than ", cap));
 }
 
 }  // namespace p2p::sim

@@ -80,23 +80,33 @@ void World::send(EndIndex from, peer::Message&& message) {
 // What is advertised is verified.
 void World::check_sent(EndIndex index, const peer::Message& message) {
   const HostIndex host = ends_[index].host;
-  const Bitfield& verified = hosts_[host].verified;
   note(message.index());
   if (const auto* have = std::get_if<peer::Have>(&message)) {
     for (ChunkIndex chunk : have->chunks) {
       note(chunk);
-      if (!verified.test(chunk)) broken(host, absl::StrCat("it tells of chunk ", chunk));
+      if (!has(host, chunk)) broken(host, absl::StrCat("it tells of chunk ", chunk));
     }
     note(have->load);
   } else if (const auto* chunks = std::get_if<peer::Chunks>(&message)) {
-    if (chunks->have.has_any_not_in(verified)) broken(host, "it tells of chunks it has not");
+    const Bitfield& verified = hosts_[host].verified;
+    note(chunks->have.count());
+    if (chunks->have.size() != verified.size() || chunks->have.has_any_not_in(verified))
+      broken(host, "it tells of chunks it has not");
   } else if (const auto* give = std::get_if<peer::Give>(&message)) {
     note(give->chunk);
-    if (!verified.test(give->chunk)) broken(host, absl::StrCat("it gives chunk ", give->chunk));
+    note(give->load);
+    if (!has(host, give->chunk)) broken(host, absl::StrCat("it gives chunk ", give->chunk));
   } else if (const auto* request = std::get_if<peer::Request>(&message)) {
     note(request->chunk);
-    if (request->chunk != peer::kAnyChunk && verified.test(request->chunk))
+    if (has(host, request->chunk))
       broken(host, absl::StrCat("it requests chunk ", request->chunk, ", which it has"));
+  } else if (const auto* cancel = std::get_if<peer::Cancel>(&message)) {
+    note(cancel->chunk);
+  } else if (const auto* reject = std::get_if<peer::Reject>(&message)) {
+    note(reject->chunk);
+    note(static_cast<std::uint64_t>(reject->reason));
+  } else if (const auto* lost = std::get_if<peer::Lost>(&message)) {
+    for (ChunkIndex chunk : lost->chunks) note(chunk);
   }
 }
 
@@ -109,6 +119,7 @@ void World::on_message(EndIndex index, peer::Message& message) {
       !std::holds_alternative<peer::Peers>(message) &&
       !std::holds_alternative<peer::ManifestRequest>(message) &&
       !std::holds_alternative<peer::ManifestPart>(message)) {
+    note_answer(index, message);
     core.swarm->on_message(index + 1, message, now_);
   } else if (const auto* bye = std::get_if<peer::Bye>(&message)) {
     on_bye(index, *bye);
@@ -161,6 +172,7 @@ void World::on_join(EndIndex index) {
   if (hosts_[other.host].core) peer = hosts_[other.host].core->id;
   if (!core.book->on_joined(index + 1, peer, dialled, listens, zone_of(other.host), now_)) return;
   end.joined = true;
+  check_cap(end.host, "neighbours", core.book->neighbours(), scenario_.max_neighbours);
   if (core.swarm)
     enter_swarm(index);
   else
@@ -209,6 +221,7 @@ void World::say_bye(EndIndex index, peer::Bye bye) {
 void World::close_end(EndIndex index) {
   End& end = ends_[index];
   if (!std::exchange(end.open, false)) return;
+  forget_asked(index);
   drop_queue(index);
   std::erase(hosts_[end.host].core->ends, index);
   events_.push(arrival(index ^ 1), EventKind::kClosed, index ^ 1);
@@ -219,6 +232,7 @@ void World::on_closed(EndIndex index) {
   if (!end.open || !is_alive(index)) return;
   part(index, false);
   end.open = false;
+  forget_asked(index);
   drop_queue(index);
   std::erase(hosts_[end.host].core->ends, index);
   drain(end.host);
