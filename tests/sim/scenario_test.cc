@@ -1,8 +1,11 @@
 #include "tools/sim/scenario.h"
 
+#include <unistd.h>
+
 #include <array>
 #include <catch2/catch.hpp>
 #include <cstdio>
+#include <fstream>
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -156,6 +159,119 @@ TEST_CASE("slow peers, tracker outages and racks are pairs") {
   CHECK(refusal(parse_racks, "4:wide").find("not a rate") == 0);
 }
 
+TEST_CASE("events are a list of moments, actions and hosts, as the lab's") {
+  Scenario scenario;
+  REQUIRE(parse_events(R"([
+    { at = "3s", do = "kill", host = "fetcher-7" },  # and it stays away
+    { host = 'tracker', at = "50%", do = 'restart' },
+  ])",
+                       scenario));
+  REQUIRE(scenario.events.size() == 2);
+  CHECK(scenario.events[0].at.value == 3);
+  CHECK_FALSE(scenario.events[0].at.is_share);
+  CHECK(scenario.events[0].kill);
+  CHECK(scenario.fetcher_of(scenario.events[0]) == 6);
+  CHECK(scenario.events[1].at.value == 0.5);
+  CHECK(scenario.events[1].at.is_share);
+  CHECK_FALSE(scenario.events[1].kill);
+  CHECK(scenario.events[1].is_of_tracker());
+  CHECK_FALSE(scenario.fetcher_of(scenario.events[1]));
+  CHECK(check(scenario));
+  // What is written is read as the same.
+  Scenario again;
+  REQUIRE(parse_events(events_text(scenario), again));
+  CHECK(events_text(again) == events_text(scenario));
+  CHECK(to_flags(again) == to_flags(scenario));
+  REQUIRE(parse_events("[]", again));
+  CHECK(again.events.empty());
+}
+
+TEST_CASE("events that are malformed, or that only the lab does, are refused with a text") {
+  for (const char* text : {"", "[", "{}", "[{ at = \"3s\" ]", "[{ at \"3s\" }]", "[{}] more",
+                           "[{ at = \"3s }]", "[{} {}]", "[{ at = \"3s\", at = \"4s\" }]"}) {
+    CAPTURE(text);
+    CHECK(
+        refusal(parse_events, text) ==
+        absl::StrFormat("not a list of events: '%s'; write it like [{ at = \"3s\", do = \"kill\", "
+                        "host = \"fetcher-7\" }]",
+                        text));
+  }
+  CHECK(refusal(parse_events, R"([{ at = "3s", do = "kill" }])") ==
+        "an event has at, do (kill, restart, pause, resume, cut, join) and host, not "
+        R"({ at = "3s", do = "kill" })");
+  CHECK(refusal(parse_events, R"([{ at = "3s", do = "melt", host = "fetcher-1" }])") ==
+        "an event has at, do (kill, restart, pause, resume, cut, join) and host, not "
+        R"({ at = "3s", do = "melt", host = "fetcher-1" })");
+  CHECK(refusal(parse_events, R"([{ at = 3, do = "kill", host = "fetcher-1" }])")
+            .find("not a moment: '3'") == 0);
+  for (const char* action : {"pause", "resume", "cut", "join"}) {
+    CHECK(refusal(parse_events,
+                  absl::StrFormat(R"([{ at = "3s", do = "%s", host = "fetcher-1" }])", action)) ==
+          absl::StrFormat("the event '%s' is for the lab only: the simulator does kill and restart",
+                          action));
+  }
+  const auto of_host = [](const std::string& host) {
+    return check_text([&](Scenario& s) {
+      s.peers = 12;
+      s.events.push_back({{3, false}, true, host});
+    });
+  };
+  CHECK(of_host("fetcher-1").empty());
+  CHECK(of_host("fetcher-12").empty());
+  for (const char* host : {"fetcher-0", "fetcher-13", "fetcher-01", "fetcher-", "fetcher",
+                           "fetcher-x", "seeder-2", "tracker-1", "gateway", ""}) {
+    CHECK(of_host(host) == absl::StrFormat("there is no host '%s'", host));
+  }
+  CHECK(of_host("seeder-1") ==
+        "events of 'seeder-1' are for the lab only: the simulator kills and restarts fetchers and "
+        "the tracker");
+  CHECK(check_text([](Scenario& s) {
+          s.tracker = false;
+          s.events.push_back({{3, false}, true, "tracker"});
+        }) == "there is no host 'tracker'");
+}
+
+TEST_CASE("the events of a scenario file are told from its other keys") {
+  std::string toml =
+      "peers = 8\n"
+      "events = [  # two\n"
+      "  { at = \"1s\", do = \"kill\", host = \"fetcher-1\" },\n"
+      "  { at = \"2s\", do = \"restart\", host = \"fetcher-1\" },  # ] is no end\n"
+      "]\n"
+      "size = \"1MB\"\n";
+  Scenario scenario;
+  const auto list = take_events(toml);
+  REQUIRE(list);
+  REQUIRE(parse_events(*list, scenario));
+  CHECK(scenario.events.size() == 2);
+  CHECK(toml == "peers = 8\n\nsize = \"1MB\"\n");
+  CHECK_FALSE(take_events(toml));
+
+  std::string tables =
+      "peers = 8\n"
+      "[[events]]\n"
+      "at = \"1s\"  # soon\n"
+      "do = \"kill\"\n"
+      "\n"
+      "host = \"fetcher-1\"\n"
+      "[[events]]\n"
+      "# and back\n"
+      "at = \"2s\"\n"
+      "do = \"restart\"\n"
+      "host = \"fetcher-1\"";
+  const auto list_of_tables = take_events(tables);
+  REQUIRE(list_of_tables);
+  Scenario same;
+  REQUIRE(parse_events(*list_of_tables, same));
+  CHECK(events_text(same) == events_text(scenario));
+  CHECK(tables == "peers = 8\n");
+
+  std::string malformed = "events = 3\npeers = 8\n";
+  const auto no_list = take_events(malformed);
+  REQUIRE(no_list);
+  CHECK(refusal(parse_events, *no_list).find("not a list of events") == 0);
+}
+
 TEST_CASE("what makes no sense together is refused with a text") {
   CHECK(check_text([](Scenario&) {}).empty());
   CHECK(check_text([](Scenario& s) { s.peers = 0; }) ==
@@ -246,6 +362,35 @@ TEST_CASE("the flags of a random scenario make the same run on the command line"
     CHECK(json["scenario"] == to_flags(scenario));
     CHECK(json["trace_hash"] == absl::StrFormat("%016x", world.trace_hash()));
   }
+}
+
+TEST_CASE("a scenario file with events makes the same run as its flags") {
+  const std::string path = absl::StrFormat("sim-events-%d.toml", ::getpid());
+  const auto run_file = [&](const std::string& more) {
+    {
+      std::ofstream file(path);
+      file << "peers = 8\nsize = \"4MB\"  # small\nup = \"1MB/s\"\ndown = \"1MB/s\"\n" << more;
+    }
+    const std::string output =
+        output_of(std::string(P2P_SIM_BINARY) + " --json --scenario " + path + " 2>&1");
+    std::remove(path.c_str());
+    return output;
+  };
+  const auto json = nlohmann::json::parse(
+      run_file("events = [\n  { at = \"50%\", do = \"kill\", host = \"fetcher-7\" },\n"
+               "  { at = \"6s\", do = \"restart\", host = \"fetcher-7\" },\n]\nseed = 5\n"),
+      nullptr, false);
+  REQUIRE(json.is_object());
+  CHECK(json["completed"] == 8);
+  const std::string flags = json["scenario"];
+  CHECK(flags.find(" --seed 5 ") != std::string::npos);
+  CHECK(flags.find(" --events '[{ at = \"50%\", do = \"kill\", host = \"fetcher-7\" }, ") !=
+        std::string::npos);
+  const auto again =
+      nlohmann::json::parse(output_of(std::string(P2P_SIM_BINARY) + " --json " + flags));
+  CHECK(again["trace_hash"] == json["trace_hash"]);
+  CHECK(run_file("events = [{ at = \"3s\", do = \"cut\", host = \"fetcher-7\" }]\n")
+            .find("the event 'cut' is for the lab only") != std::string::npos);
 }
 
 TEST_CASE(

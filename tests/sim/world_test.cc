@@ -114,6 +114,69 @@ TEST_CASE("peers that are killed and come back go on from what they had") {
   }
 }
 
+TEST_CASE("a fetcher that the scenario kills and restarts goes on from what it had") {
+  const auto killed_and_back = [](Scenario& s) {
+    s.events = {{{0.5, true}, true, "fetcher-7"}, {{10, false}, false, "fetcher-7"}};
+  };
+  const Run one = run(small(killed_and_back));
+  CHECK(one.report.completed == 24);
+  CHECK(count(one, &HostReport::killed) == 1);
+  CHECK(one.hosts[6].killed);
+  // It misses what comes while it is away, and has no need of what it had.
+  CHECK(one.hosts[6].completed > Time{} + seconds(10));
+  CHECK(one.hosts[6].completed <
+        Time{} + seconds(10) + 0.75 * from_seconds(one.report.bound_fluid_s));
+  // Others do not wait for it, and are told apart in the figures.
+  CHECK(one.report.healthy.max < 2 * one.report.bound_fluid_s);
+  CHECK(one.report.all.max > 9.9);
+  // Churn takes others.
+  const Run more = run(small([&](Scenario& s) {
+    killed_and_back(s);
+    s.churn = 0.5;
+  }));
+  CHECK(more.report.completed == 24);
+  CHECK(count(more, &HostReport::killed) == 13);
+}
+
+TEST_CASE("events that find nothing to do, do nothing") {
+  const Run one = run(small([](Scenario& s) {
+    s.arrive_over = seconds(2);
+    s.events = {{{0, false}, false, "fetcher-24"},  // before it came
+                {{0, false}, true, "fetcher-24"},
+                {{2.5, false}, false, "fetcher-24"},  // while it runs
+                {{1, false}, false, "tracker"},
+                {{1e4, false}, true, "fetcher-1"}};  // after all
+  }));
+  CHECK(one.report.completed == 24);
+  CHECK(one.report.all.max < 3 * one.report.bound_fluid_s);
+  CHECK(one.hosts[23].killed);  // named, as the lab counts them
+}
+
+TEST_CASE("a fetcher that the scenario kills for good is named as not complete") {
+  const std::string text = broken(small([](Scenario& s) {
+                                    s.events = {{{0.5, true}, true, "fetcher-7"}};
+                                  }),
+                                  seconds(60));
+  CHECK(text.find("1 peers are not complete after") != std::string::npos);
+  CHECK(text.find("host 6 has ") != std::string::npos);
+  CHECK(text.find(" and does not run") != std::string::npos);
+}
+
+TEST_CASE("the tracker goes and comes back as the scenario lists it") {
+  const auto outage = [](const std::string& back) {
+    return small([&](Scenario& s) {
+      s.direct = false;
+      s.arrive_over = seconds(4);
+      s.events = {{{0.1, true}, true, "tracker"}, {*parse_moment(back), false, "tracker"}};
+    });
+  };
+  const Run one = run(outage("90%"));
+  CHECK(one.report.completed == 24);
+  CHECK(count(one, &HostReport::killed) == 0);
+  // Who comes later finds nobody until it is back.
+  CHECK(run(outage("60s")).report.last_s > 60);
+}
+
 TEST_CASE("slow peers need their time, and the others do not wait for them") {
   const Run one = run(small([](Scenario& s) {
     s.slow = 0.25;

@@ -27,8 +27,9 @@ The scenario is a TOML file. Its keys are the flags of the simulator:
   tracker-down  "FROM:TO": the tracker is killed and started again; percentages are of the fluid bound
   linger        how long who is complete goes on seeding; "0s"
   seed          of the lab's dice: who is slow or killed, and when; 1
-  events        the lab's own: a list of { at = "3s", do = "cut", host = "fetcher-7" }; do: kill, restart, pause, resume,
-                cut, join; host: tracker, seeder-1..., fetcher-1...
+  events        a list of { at = "3s", do = "cut", host = "fetcher-7" }; a percentage is of the fluid bound; do: kill,
+                restart, pause, resume, cut, join; host: tracker, seeder-1..., fetcher-1... The simulator kills and
+                restarts fetchers and the tracker, and refuses the rest
 
 `racks` and `liars` are for the simulator only: they are refused here.
 

@@ -42,6 +42,7 @@ enum class EventKind : std::uint8_t {
   kOwnerTimer,    // a: owner
   kTrackerDown,
   kTrackerUp,
+  kListed,  // a: its number in the scenario's list
   kCount,
 };
 

@@ -2,11 +2,14 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <iterator>
 #include <memory>
 #include <random>
+#include <sstream>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -46,6 +49,19 @@ void add_parsed(CLI::App& app, const std::string& name, const std::string& help,
       },
       help);
 }
+
+// A scenario file is read as CLI11 reads TOML, but for its events: that knows no list of tables.
+class ScenarioFile : public CLI::ConfigBase {
+ public:
+  std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
+    std::string toml(std::istreambuf_iterator<char>(input), {});
+    const auto events = take_events(toml);
+    std::istringstream rest(toml);
+    std::vector<CLI::ConfigItem> read = CLI::ConfigBase::from_config(rest);
+    if (events) read.insert(read.begin(), CLI::ConfigItem{{}, "events", {*events}});
+    return read;
+  }
+};
 
 void add_options(CLI::App& app, Options& options) {
   Scenario& s = options.scenario;
@@ -90,6 +106,10 @@ void add_options(CLI::App& app, Options& options) {
   app.add_option("--liars", s.liars, "share of the peers whose chunks are corrupt");
   add_parsed(app, "--tracker-down", "from and to, as 20%:80% of the fluid bound, or 2s:8s",
              with(parse_tracker_down));
+  add_parsed(app, "--events",
+             "who is killed or restarted, and when: [{ at = \"50%\", do = \"kill\", host = "
+             "\"fetcher-7\" }]; fetchers, from 1, and the tracker",
+             with(parse_events));
   add_parsed(app, "--racks", "racks, and the rate between a rack and the rest: 4:1GB/s",
              with(parse_racks));
   app.add_flag("!--no-zones", s.zones, "hosts do not say in which rack they are");
@@ -116,6 +136,7 @@ void add_options(CLI::App& app, Options& options) {
              time(s.schedule.window_time));
   app.add_option("--seed-slots", s.schedule.seeder_slots)->take_last()->group("Schedule");
   app.add_option("--slots", s.schedule.upload_slots)->take_last()->group("Schedule");
+  app.config_formatter(std::make_shared<ScenarioFile>());
   app.set_config("--scenario", "", "a scenario file: the same keys as these flags (TOML)");
   app.allow_config_extras(false);
 }
@@ -127,7 +148,10 @@ Duration limit_of(const Scenario& scenario) {
     seconds += 10 * static_cast<double>(scenario.size_bytes) / scenario.slow_rate;
   if (scenario.arrival == Scenario::Arrival::kPoisson)
     seconds += 10 * scenario.peers / scenario.arrive_rate;
-  return from_seconds(seconds) + scenario.arrive_over;
+  double last_event = 0;
+  for (const ListedEvent& event : scenario.events)
+    last_event = std::max(last_event, scenario.seconds_of(event.at));
+  return from_seconds(seconds + last_event) + scenario.arrive_over;
 }
 
 double seconds_since(std::chrono::steady_clock::time_point start) {

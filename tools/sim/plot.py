@@ -80,7 +80,7 @@ def title_of(trace):
         words.append(f"{size_text(size)} in {trace.chunks} chunks")
     if up := trace._of_flag("up"):
         words.append(f"uplinks {size_text(up)}/s")
-    rest = [text for text in re.findall(r"--\S+(?: [^-]\S*)?", trace.flags) if text[2:].split()[0] not in usual]
+    rest = [text for text in re.findall(r"--\S+(?: '[^']*'| [^-]\S*)?", trace.flags) if text[2:].split()[0] not in usual]
     return ", ".join(words) + ("\n" + " ".join(rest) if rest else "")
 
 

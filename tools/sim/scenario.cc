@@ -35,9 +35,6 @@ Result<double> parse_share(const std::string& text) {
 
 std::string rate_text(double rate) { return absl::StrCat(std::llround(rate), "B/s"); }
 std::string time_text(Duration time) { return absl::StrCat(time.count() / 1000, "us"); }
-std::string moment_text(const Moment& moment) {
-  return moment.is_share ? absl::StrCat(moment.value * 100, "%") : absl::StrCat(moment.value, "s");
-}
 
 // As to_flags() writes them, so that the flags make the same run.
 double whole(double rate) { return std::max(1.0, std::round(rate)); }
@@ -81,6 +78,10 @@ Result<Moment> parse_moment(const std::string& text) {
   const auto duration = parse_duration(text);
   if (!duration) return bad("a moment", text, "50% (of the fluid bound) or 3s");
   return Moment{to_seconds(*duration), false};
+}
+
+std::string moment_text(const Moment& moment) {
+  return moment.is_share ? absl::StrCat(moment.value * 100, "%") : absl::StrCat(moment.value, "s");
 }
 
 Status parse_arrive(const std::string& text, Scenario& scenario) {
@@ -149,7 +150,7 @@ Status check(const Scenario& scenario) {
   if (scenario.has_tracker_down &&
       scenario.seconds_of(scenario.tracker_from) >= scenario.seconds_of(scenario.tracker_to))
     return fail("the tracker must go down before it comes back");
-  return {};
+  return check_events(scenario);
 }
 
 Layout Scenario::layout() const {
@@ -200,6 +201,7 @@ std::string to_flags(const Scenario& s) {
   if (s.has_tracker_down)
     absl::StrAppend(&flags, " --tracker-down ", moment_text(s.tracker_from), ":",
                     moment_text(s.tracker_to));
+  if (!s.events.empty()) absl::StrAppend(&flags, " --events '", events_text(s), "'");
   if (s.racks > 1) absl::StrAppend(&flags, " --racks ", s.racks, ":", rate_text(s.rack_rate));
   if (!s.zones) absl::StrAppend(&flags, " --no-zones");
   absl::StrAppend(&flags, " --linger ", time_text(s.linger));

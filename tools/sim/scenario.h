@@ -4,7 +4,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "base/time.h"
@@ -18,6 +20,15 @@ namespace p2p::sim {
 struct Moment {
   double value = 0;  // seconds, or a share of the bound
   bool is_share = false;
+};
+
+// One of the events that a scenario lists.
+struct ListedEvent {
+  Moment at;          // from when the first peer may come
+  bool kill = false;  // or else restart
+  std::string host;   // tracker, or fetcher-1...
+
+  bool is_of_tracker() const { return host == "tracker"; }
 };
 
 struct Scenario {
@@ -47,6 +58,7 @@ struct Scenario {
   double liars = 0;  // share of the peers whose chunks are corrupt
   bool has_tracker_down = false;
   Moment tracker_from, tracker_to;
+  std::vector<ListedEvent> events;  // who is restarted while it runs, or is complete, is left alone
   std::uint32_t racks = 1;
   double rack_rate = 0;  // between a rack and the rest, each way
   bool zones = true;     // the hosts of a rack name it as their zone
@@ -76,11 +88,14 @@ struct Scenario {
   // one seeder; several start more trees).
   double chunks_bound_seconds() const;
   double seconds_of(const Moment& moment) const;
+  // Which peer, from 0, that is; nothing where it is none.
+  std::optional<std::uint32_t> fetcher_of(const ListedEvent& event) const;
 };
 
 Result<double> parse_rate(const std::string& text);        // "300MB/s", "25Mbit/s"
 Result<Duration> parse_duration(const std::string& text);  // "100us", "1ms", "5s", "2min"
 Result<Moment> parse_moment(const std::string& text);
+std::string moment_text(const Moment& moment);
 
 // Each sets what a flag of this form says; a message for the person where it does not parse.
 Status parse_arrive(const std::string& text, Scenario& scenario);        // "5s", "poisson:100"
@@ -88,6 +103,15 @@ Status parse_churn(const std::string& text, Scenario& scenario);         // "0.0
 Status parse_slow(const std::string& text, Scenario& scenario);          // "0.1:2.5Mbit/s"
 Status parse_tracker_down(const std::string& text, Scenario& scenario);  // "20%:80%"
 Status parse_racks(const std::string& text, Scenario& scenario);         // "4:1GB/s"
+// A list in TOML, as the lab's: [{ at = "50%", do = "kill", host = "fetcher-7" }].
+Status parse_events(const std::string& text, Scenario& scenario);
+std::string events_text(const Scenario& scenario);
+// Takes the list, for parse_events(), out of the text of a scenario file; nothing where it has
+// none.
+std::optional<std::string> take_events(std::string& toml);
+// Part of check(): are there such hosts?
+Status check_events(const Scenario& scenario);
+
 // What no flag sees alone.
 Status check(const Scenario& scenario);
 

@@ -89,6 +89,7 @@ World::World(const Scenario& scenario)
       at = to_seconds(scenario_.arrive_over) * i / scenario_.peers;
     events_.push(Time{} + ready + from_seconds(at), EventKind::kArrive, i);
   }
+  plan_events(Time{} + ready);
 }
 
 World::~World() = default;
@@ -175,6 +176,8 @@ void World::dispatch(const Event& event) {
       return on_tracker_down();
     case EventKind::kTrackerUp:
       return on_tracker_up();
+    case EventKind::kListed:
+      return on_listed(scenario_.events[event.a]);
     case EventKind::kCount:
       break;
   }

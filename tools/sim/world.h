@@ -57,7 +57,8 @@ class Broken : public std::runtime_error {
 };
 
 struct HostReport {
-  bool seeder = false, slow = false, liar = false, killed = false;
+  bool seeder = false, slow = false, liar = false;
+  bool killed = false;  // or named by an event that the scenario lists
   std::uint32_t rack = 0;
   Time arrived = kNever;
   Time completed = kNever;
@@ -272,6 +273,8 @@ class World {
 
   // world_faults.cc
   void plan_faults();
+  void plan_events(Time from);
+  void on_listed(const ListedEvent& event);
   void kill(HostIndex index);
   void restart(HostIndex index);
   void check_cap(HostIndex host, const char* what, std::size_t size, std::size_t cap) const;

@@ -21,7 +21,7 @@ void World::plan_faults() {
     std::size_t left = count(share);
     for (HostIndex peer : peers) {
       if (left == 0) return;
-      if (hosts_[peer].report.liar) continue;
+      if (hosts_[peer].report.liar || hosts_[peer].report.killed) continue;
       what(hosts_[peer], peer);
       --left;
     }
@@ -29,6 +29,9 @@ void World::plan_faults() {
   deal(scenario_.liars, [](Host& host, HostIndex) { host.report.liar = true; });
   deal(scenario_.slow, [](Host& host, HostIndex) { host.report.slow = true; });
   deal(scenario_.disk_faults, [](Host& host, HostIndex) { host.loses_chunks = true; });
+  // Whom the scenario's list names is left to it.
+  for (const ListedEvent& event : scenario_.events)
+    if (const auto fetcher = scenario_.fetcher_of(event)) hosts_[*fetcher].report.killed = true;
   const double bound = scenario_.fluid_bound_seconds();
   deal(scenario_.churn, [&](Host& host, HostIndex peer) {
     host.report.killed = true;
@@ -43,6 +46,23 @@ void World::plan_faults() {
     events_.push(Time{} + from_seconds(scenario_.seconds_of(scenario_.tracker_to)),
                  EventKind::kTrackerUp);
   }
+}
+
+void World::plan_events(Time from) {
+  for (std::uint32_t i = 0; i < scenario_.events.size(); ++i)
+    events_.push(from + from_seconds(scenario_.seconds_of(scenario_.events[i].at)),
+                 EventKind::kListed, i);
+}
+
+// As the lab does it: who is complete is left alone.
+void World::on_listed(const ListedEvent& event) {
+  const auto fetcher = scenario_.fetcher_of(event);
+  if (!fetcher) return event.kill ? on_tracker_down() : on_tracker_up();
+  const Host& host = hosts_[*fetcher];
+  const bool runs = host.core != nullptr;
+  if (host.report.arrived == kNever || host.report.completed != kNever || runs != event.kill)
+    return;
+  runs ? kill(*fetcher) : restart(*fetcher);
 }
 
 // The process is gone at once; its kernel closes the connections.

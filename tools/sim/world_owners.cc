@@ -31,6 +31,7 @@ void World::start_owners() {
 }
 
 void World::on_tracker_up() {
+  if (owners_[0].owner != nullptr) return;
   owners_[0].owner = std::make_unique<tracker::Owner>(
       tracker::OwnerConfig{}, random_.fork(absl::StrCat("tracker ", tracker_lives_++)), now_);
 }
