@@ -65,7 +65,9 @@ SwarmSession::SwarmSession(Loop& loop, Transport& transport, SessionConfig confi
         else
           manifest_fetch_.on_timeout(now);
         drain();
-      }) {}
+      }) {
+  book_.set_busy_test([this](ConnectionId id) { return swarm_ && swarm_->is_busy_with(id); });
+}
 
 void SwarmSession::add_candidates(const std::vector<Endpoint>& endpoints, bool lasting) {
   book_.on_candidates(endpoints, lasting, Loop::now());

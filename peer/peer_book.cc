@@ -292,6 +292,7 @@ bool PeerBook::make_place(const Neighbour& newcomer, Time now) {
     for (std::size_t i = 0; i < neighbours_.size(); ++i) {
       const Neighbour& neighbour = neighbours_[i];
       if (neighbour.dialled.has_value() != ours || now - neighbour.since < kSettled) continue;
+      if (is_busy_ && is_busy_(neighbour.connection)) continue;
       if (random_.below(++ties) == 0) picked = i;
     }
     return picked;

@@ -11,8 +11,10 @@
 
 #include <cstddef>
 #include <deque>
+#include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -34,7 +36,7 @@ struct PeerBookConfig {
   // ...and are found by others up to this many: not many more, for where some peers have several
   // times the neighbours of others, their links are not all used (with 50, a simulated swarm lost a
   // fifth of its speed). At the cap, a newcomer takes the place of a neighbour that has been there
-  // for kSettled, so that no island forms.
+  // for kSettled and is not busy (set_busy_test), so that no island forms.
   std::size_t max_neighbours = 18;
   // Of those, so many far ones while there are near ones to dial.
   std::size_t far_degree = 3;
@@ -74,6 +76,11 @@ using PeerBookAction = std::variant<Dial, Close, SendPeers>;
 class PeerBook {
  public:
   PeerBook(PeerBookConfig config, Random random, Time now);
+
+  // Who is in the middle of a chunk, either way, is not sent away for a newcomer: else, where a
+  // chunk takes longer than kSettled, a crowd of newcomers would cut every one off, and none would
+  // ever come through. Without a test nobody is busy.
+  void set_busy_test(std::function<bool(ConnectionId)> is_busy) { is_busy_ = std::move(is_busy); }
 
   // From owners, links, and Peers messages. Undialable ones are skipped; over the cap, old failures
   // make room first. `lasting`: named by the link, never forgotten.
@@ -172,6 +179,7 @@ class PeerBook {
   void make_place_for_dial(Time now);
 
   PeerBookConfig config_;
+  std::function<bool(ConnectionId)> is_busy_;
   Random random_;
   std::vector<Candidate> candidates_;
   absl::flat_hash_map<Endpoint, std::size_t> by_endpoint_;  // index in candidates_

@@ -359,6 +359,15 @@ bool Swarm::has_incomplete_neighbour() const {
   });
 }
 
+bool Swarm::is_busy_with(ConnectionId connection) const {
+  const auto found = by_connection_.find(connection);
+  if (found == by_connection_.end()) return false;
+  const Neighbour& neighbour = *found->second;
+  return (!neighbour.uploads.sends.empty() && !neighbour.uploads.blocked) ||
+         std::any_of(neighbour.asks.begin(), neighbour.asks.end(),
+                     [](const Ask& ask) { return !ask.cancelled && ask.received_bytes > 0; });
+}
+
 bool Swarm::has_useful_neighbour() const {
   return std::any_of(neighbours_.begin(), neighbours_.end(), [&](const auto& neighbour) {
     return neighbour->ready && neighbour->have.has_any_not_in(have_);

@@ -167,6 +167,9 @@ class alignas(kCacheLineBytes) Swarm {
   }
   // Is there a neighbour that lacks something, so that we may be of use?
   bool has_incomplete_neighbour() const;
+  // Is a chunk on its way from or to the neighbour? Not one that is read so slowly that it has lost
+  // its slot.
+  bool is_busy_with(ConnectionId connection) const;
   // Is there a neighbour that has a chunk we lack?
   bool has_useful_neighbour() const;
   SwarmStats stats() const;

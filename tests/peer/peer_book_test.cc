@@ -266,6 +266,20 @@ TEST_CASE("at the cap a newcomer takes the place of a settled neighbour") {
   CHECK(keeper.comes(9, static_cast<std::uint32_t>(evicted)));
 }
 
+TEST_CASE("a newcomer takes nobody's place who is in the middle of a chunk") {
+  Keeper keeper({.degree = 2, .max_neighbours = 5});
+  std::set<ConnectionId> busy{1, 2, 4, 5};
+  keeper.book.set_busy_test([&](ConnectionId connection) { return busy.contains(connection); });
+  for (std::uint32_t i = 1; i <= 5; ++i) CHECK(keeper.comes(i, i));
+  keeper.wait(kSettled);
+  CHECK(keeper.comes(6, 6));
+  CHECK(keeper.closes.back().connection == 3);
+  keeper.wait(kSettled);
+  busy.insert(6);
+  CHECK_FALSE(keeper.comes(7, 7));
+  CHECK(keeper.book.neighbours() == 5);
+}
+
 TEST_CASE("newcomers do not drive out those whom we dialled") {
   Keeper keeper({.degree = 4, .max_neighbours = 4});
   keeper.candidates(places(1, 2));

@@ -244,6 +244,23 @@ TEST_CASE("disks that lose chunks, and slow disks, hold nobody up for ever") {
   CHECK(slow.report.all.max > 60 * kMinChunkBytes / 5e5);
 }
 
+TEST_CASE("a crowd at a seeder whose chunks take longer than neighbours settle is served") {
+  Scenario scenario;
+  scenario.peers = 59;
+  scenario.chunk_bytes = 4 * kMinChunkBytes;
+  scenario.size_bytes = scenario.chunk_bytes + 40'000;
+  scenario.up = scenario.down = 100e3;
+  scenario.seed_up = 75e3;
+  scenario.arrive_over = seconds(4);
+  scenario.linger = milliseconds(750);
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    CAPTURE(seed);
+    scenario.seed = seed;
+    REQUIRE(check(scenario));
+    CHECK(run(scenario).report.completed == 59);
+  }
+}
+
 TEST_CASE("late messages make a swarm slower, and it completes") {
   const Run one = run(small([](Scenario& s) {
     s.loss = 0.1;
