@@ -66,7 +66,8 @@ SwarmSession::SwarmSession(Loop& loop, Transport& transport, SessionConfig confi
           manifest_fetch_.on_timeout(now);
         drain();
       }) {
-  book_.set_busy_test([this](ConnectionId id) { return swarm_ && swarm_->is_busy_with(id); });
+  book_.set_busy_test(
+      [this](ConnectionId id) { return swarm_ && swarm_->is_busy_with(id, Loop::now()); });
 }
 
 void SwarmSession::add_candidates(const std::vector<Endpoint>& endpoints, bool lasting) {

@@ -275,8 +275,9 @@ bool PeerBook::settle_duplicate(const Neighbour& newcomer, Time now) {
   return true;
 }
 
-// At the cap: somebody who has settled goes. Those who came to us first: whom we dialled ourselves
-// no crowd of newcomers should drive out, as long as they are no more than half our degree.
+// At the cap: somebody goes who has settled and is not busy. Those who came to us first: whom we
+// dialled ourselves no crowd of newcomers should drive out, busy or not, as long as they are no
+// more than half our degree.
 bool PeerBook::make_place(const Neighbour& newcomer, Time now) {
   if (neighbours_.size() < config_.max_neighbours) return true;
   while (!evicted_.empty() && now - evicted_.front().at >= kEvictedFor) evicted_.pop_front();
@@ -297,8 +298,12 @@ bool PeerBook::make_place(const Neighbour& newcomer, Time now) {
     }
     return picked;
   };
-  std::optional<std::size_t> goes = pick(false);
-  if (!goes && dialled > config_.degree / 2) goes = pick(true);
+  const bool any_came =
+      std::any_of(neighbours_.begin(), neighbours_.end(), [&](const Neighbour& neighbour) {
+        return !neighbour.dialled && now - neighbour.since >= kSettled;
+      });
+  std::optional<std::size_t> goes = pick(!any_came);
+  if (!any_came && dialled <= config_.degree / 2) goes.reset();
   if (!goes) return false;
   evicted_.push_back({neighbours_[*goes].peer, now});
   if (evicted_.size() > kMaxEvicted) evicted_.pop_front();

@@ -16,6 +16,11 @@ namespace {
 constexpr int kChunkTimeParts = 8;
 // A neighbour that has what we tell of hears of it with what it lacks, or when there are so many.
 constexpr std::size_t kMostUntold = 8;
+// So many chunks may a neighbour have been sent that it does not say it has: its Haves are late,
+// and some it has lost. Who got more is not thought to be in the middle of anything.
+constexpr std::uint32_t kMostUnsaid = 32;
+// And one chunk may be so long in coming.
+constexpr Duration kMostFlow = std::chrono::minutes(10);
 
 Bitfield all_lacking(const Bitfield& have) {
   Bitfield lacking(have.size());
@@ -174,6 +179,7 @@ void Swarm::handle(Neighbour& neighbour, const Chunks& chunks, Time now) {
   }
   neighbour.ready = true;
   neighbour.have = chunks.have;
+  neighbour.uploads.held = neighbour.have.count();
   if (part_if_both_complete(neighbour, now)) return;
   if (!neighbour.have.all()) count_neighbour(neighbour);
   // What happened since our own Chunks could not be told before.
@@ -206,6 +212,7 @@ void Swarm::handle(Neighbour& neighbour, const Lost& lost, Time now) {
 
 void Swarm::note_has(Neighbour& neighbour, ChunkIndex chunk) {
   if (!neighbour.have.set(chunk)) return;
+  neighbour.uploads.held = neighbour.have.count();
   if (neighbour.counted) {
     ++held_sum_;
     availability_.add(chunk);
@@ -217,6 +224,7 @@ void Swarm::note_has(Neighbour& neighbour, ChunkIndex chunk) {
 
 void Swarm::note_lacks(Neighbour& neighbour, ChunkIndex chunk) {
   if (!neighbour.have.reset(chunk)) return;
+  neighbour.uploads.held = neighbour.have.count();
   if (neighbour.counted) {
     --held_sum_;
     availability_.remove(chunk);
@@ -359,13 +367,18 @@ bool Swarm::has_incomplete_neighbour() const {
   });
 }
 
-bool Swarm::is_busy_with(ConnectionId connection) const {
+bool Swarm::is_busy_with(ConnectionId connection, Time now) const {
   const auto found = by_connection_.find(connection);
   if (found == by_connection_.end()) return false;
   const Neighbour& neighbour = *found->second;
-  return (!neighbour.uploads.sends.empty() && !neighbour.uploads.blocked) ||
-         std::any_of(neighbour.asks.begin(), neighbour.asks.end(),
-                     [](const Ask& ask) { return !ask.cancelled && ask.received_bytes > 0; });
+  const UploadClient& client = neighbour.uploads;
+  const bool is_honest = client.got <= neighbour.have.count() + kMostUnsaid;
+  if (!client.sends.empty() && !client.blocked && is_honest) return true;
+  const auto flows = [&](const Ask& ask) {
+    return !ask.cancelled && ask.received_bytes > 0 &&
+           now - ask.last_byte_at < config_.overdue_floor && now - ask.first_byte_at < kMostFlow;
+  };
+  return std::any_of(neighbour.asks.begin(), neighbour.asks.end(), flows);
 }
 
 bool Swarm::has_useful_neighbour() const {

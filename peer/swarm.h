@@ -4,8 +4,8 @@
 //
 // The policies stand in files of their own: availability.h (who has what, in buckets),
 // chunk_picker.h (rarest first, random ties), request_window.h (how much to ask for, from measured
-// rates), upload_queue.h (slots, newcomers first), giveaway.h (the seeder's choice of chunk);
-// swarm_requests.cc (of whom), swarm_timers.cc (stragglers).
+// rates), upload_queue.h (slots; who is behind, then what few have), giveaway.h (the seeder's
+// choice of chunk); swarm_requests.cc (of whom), swarm_timers.cc (stragglers).
 #pragma once
 
 #include <cstdint>
@@ -168,8 +168,8 @@ class alignas(kCacheLineBytes) Swarm {
   // Is there a neighbour that lacks something, so that we may be of use?
   bool has_incomplete_neighbour() const;
   // Is a chunk on its way from or to the neighbour? Not one that is read so slowly that it has lost
-  // its slot.
-  bool is_busy_with(ConnectionId connection) const;
+  // its slot, nor one that does not flow or has for ten minutes, nor to who never says what it got.
+  bool is_busy_with(ConnectionId connection, Time now) const;
   // Is there a neighbour that has a chunk we lack?
   bool has_useful_neighbour() const;
   SwarmStats stats() const;

@@ -22,7 +22,6 @@ void Swarm::handle(Neighbour& neighbour, const Request& request, Time now) {
     if (neighbour.have.test(chunk))
       return send(neighbour, Reject{chunk, RejectReason::kNotHere}, now);
   }
-  neighbour.uploads.held = neighbour.have.count();
   switch (uploads_.push(neighbour.uploads, chunk, neighbour.have)) {
     case UploadQueue::Pushed::kQueued:
       return wake_by(now + kLoadInterval);

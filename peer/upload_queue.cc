@@ -23,6 +23,7 @@ constexpr int kMeanParts = 8;
 // chunk times beyond the bound without and with it: 3,000 peers and 512 chunks 106, 96; 1,000 peers
 // and 239 chunks 83, 78; 100 peers no difference.)
 constexpr std::uint32_t kBehind = 2;
+constexpr std::uint32_t kMostCommon = 0xffffffff;
 constexpr std::uint32_t kRarityStep = 4;
 
 auto find_send(UploadClient& client, ChunkIndex chunk) {
@@ -101,26 +102,42 @@ std::size_t UploadQueue::open_slots() const {
 }
 
 UploadQueue::Waiting UploadQueue::next_request(const Availability* availability) const {
+  std::uint64_t held = 0;
+  std::size_t count = 0;
+  for (const UploadClient* client : waiting_) {
+    if (client->blocked) continue;
+    held += client->has();
+    ++count;
+  }
+  if (count == 0) return {};
+  const std::uint64_t mean = held / count;
   const auto rarity = [&](ChunkIndex chunk) {
-    if (availability == nullptr || chunk == kAnyChunk) return 0u;
-    return availability->count(chunk) / kRarityStep;
+    // Only who is complete is to be asked for any chunk: nobody gains by asking others for it.
+    return chunk == kAnyChunk ? kMostCommon : availability->count(chunk) / kRarityStep;
   };
   // Two chunks to one neighbour share its connection: they fill no more of our uplink than one.
   using Rank = std::tuple<std::size_t, bool, std::uint32_t, std::uint32_t, std::uint64_t>;
-  std::uint64_t held = 0;
-  for (const UploadClient* client : waiting_) held += client->held;
-  const std::uint64_t mean = held / waiting_.size();
   Waiting best;
   Rank best_rank;
   for (UploadClient* client : waiting_) {
     if (client->blocked) continue;
-    for (std::size_t place = 0; place < client->queue.size(); ++place) {
-      const Rank rank{client->sends.size(), client->held + kBehind >= mean,
-                      rarity(client->queue[place]), client->held, client->turn};
-      if (best.client != nullptr && rank >= best_rank) continue;
-      best = {client, place};
-      best_rank = rank;
+    Waiting own{client, 0};
+    std::uint32_t rarest = 0;
+    if (availability != nullptr) {
+      rarest = rarity(client->queue[0]);
+      for (std::size_t place = 1; place < client->queue.size(); ++place) {
+        const std::uint32_t its = rarity(client->queue[place]);
+        if (its >= rarest) continue;
+        rarest = its;
+        own.place = place;
+      }
     }
+    const bool is_behind = client->has() + kBehind < mean;
+    const Rank rank{client->sends.size(), !is_behind, is_behind ? 0 : rarest, client->has(),
+                    client->turn};
+    if (best.client != nullptr && rank >= best_rank) continue;
+    best = own;
+    best_rank = rank;
   }
   return best;
 }
@@ -169,6 +186,7 @@ std::optional<UploadClient::Send> UploadQueue::finish(UploadClient& client, Chun
   client.blocked = client.blocked && !client.sends.empty();
   if (whole) {
     ++whole_sends_;
+    ++client.got;
     mean_send_ += (now - send.since - mean_send_) / kMeanParts;
   } else {
     giveaway_.on_taken_back(chunk);

@@ -11,6 +11,7 @@
 // have any chunk, those that do pass it on soonest by sending to few at a time.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -41,8 +42,13 @@ struct UploadClient {
   // asks for kAnyChunk, of size 0 before.
   Bitfield settled;
   std::uint64_t turn = 0;  // when it was last served; 0: never
-  std::uint32_t held = 0;  // how many chunks it has
+  std::uint32_t held = 0;  // how many chunks it has, by its own word
+  std::uint32_t got = 0;   // chunks that it was sent whole
   bool blocked = false;    // one of its sends gave its slot up
+
+  // Nobody is believed to have less than it was sent: to be served first it would be enough to say
+  // nothing.
+  std::uint32_t has() const { return std::max(held, got); }
 };
 
 class UploadQueue {

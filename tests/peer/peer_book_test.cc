@@ -280,6 +280,17 @@ TEST_CASE("a newcomer takes nobody's place who is in the middle of a chunk") {
   CHECK(keeper.book.neighbours() == 5);
 }
 
+TEST_CASE("those who came and keep busy do not make newcomers drive out whom we dialled") {
+  Keeper keeper({.degree = 4, .max_neighbours = 5});
+  keeper.book.set_busy_test([](ConnectionId connection) { return connection == 5; });
+  keeper.candidates(places(1, 4));
+  for (std::uint32_t i = 1; i <= 4; ++i) CHECK(keeper.answers(i, place(i), i));
+  CHECK(keeper.comes(5, 5));
+  keeper.wait(kSettled);
+  CHECK_FALSE(keeper.comes(6, 6));
+  CHECK(keeper.closes.back().connection == 6);
+}
+
 TEST_CASE("newcomers do not drive out those whom we dialled") {
   Keeper keeper({.degree = 4, .max_neighbours = 4});
   keeper.candidates(places(1, 2));

@@ -325,3 +325,48 @@ TEST_CASE("who is behind is served before others get what few have") {
   CHECK(start->client == &behind);
   CHECK(start->chunk == 1);
 }
+
+TEST_CASE("who is furthest behind comes first also beside one that has nearly all") {
+  UploadQueue queue = make_queue(1, 1000);
+  const Availability availability = few_and_many(1000);
+  const Bitfield nothing(1000);
+  UploadClient rich, some, none;
+  rich.held = 900;
+  some.held = 10;
+  queue.push(rich, 4, nothing);
+  queue.push(some, 3, nothing);
+  queue.push(none, 1, nothing);
+  CHECK(queue.start(kStart, &availability)->client == &none);
+}
+
+TEST_CASE("who is not complete serves requests for any chunk last") {
+  UploadQueue queue = make_queue(1, 1000);
+  const Availability availability = few_and_many(1000);
+  const Bitfield nothing(1000);
+  UploadClient honest, greedy;
+  for (ChunkIndex chunk : {1, 2}) queue.push(honest, chunk, nothing);
+  for (int i = 0; i < 4; ++i) queue.push(greedy, kAnyChunk, nothing);
+  for (int i = 0; i < 2; ++i) {
+    const auto start = queue.start(kStart, &availability);
+    CHECK(start->client == &honest);
+    queue.finish(*start->client, start->chunk, true, kStart);
+    honest.got = 0;  // it is as needy as before
+  }
+}
+
+TEST_CASE("who never says what it got is not served before those who do") {
+  UploadQueue queue = make_queue(1, 1000);
+  const Bitfield nothing(1000);
+  UploadClient silent, open;
+  open.held = 3;
+  for (ChunkIndex chunk = 0; chunk < 10; ++chunk) queue.push(silent, chunk, nothing);
+  for (ChunkIndex chunk = 0; chunk < 10; ++chunk) queue.push(open, chunk, nothing);
+  std::map<UploadClient*, int> served;
+  for (int i = 0; i < 10; ++i) {
+    const auto start = queue.start(kStart);
+    ++served[start->client];
+    queue.finish(*start->client, start->chunk, true, kStart);
+  }
+  CHECK(served[&silent] <= 7);
+  CHECK(served[&open] >= 3);
+}

@@ -377,8 +377,9 @@ TEST_CASE("a scenario file with events makes the same run as its flags") {
     return output;
   };
   const auto json = nlohmann::json::parse(
-      run_file("events = [\n  { at = \"50%\", do = \"kill\", host = \"fetcher-7\" },\n"
-               "  { at = \"6s\", do = \"restart\", host = \"fetcher-7\" },\n]\nseed = 5\n"),
+      run_file(
+          "events = [\n  { at = \"50%\", do = \"kill\", host = \"fetcher-7\" },\n"
+          "  { at = \"6.23456789s\", do = \"restart\", host = \"fetcher-7\" },\n]\nseed = 5\n"),
       nullptr, false);
   REQUIRE(json.is_object());
   CHECK(json["completed"] == 8);
@@ -403,4 +404,10 @@ TEST_CASE(
   CHECK(late.ends_with("\n1\n"));
   const std::string none = output_of(sim + " --peers 0 2>&1; echo $?");
   CHECK(none == "p2p-sim: there must be at least one peer and one seeder\n2\n");
+  const std::string too_late = "p2p-sim: nothing may happen later than after 1,000,000 s\n2\n";
+  const std::string small = sim + " --peers 8 --size 1MB --up 1MB/s --down 1MB/s ";
+  const std::string ages = "9999999999999999999999%";
+  CHECK(output_of(small + "--events '[{ at = \"" + ages +
+                  "\", do = \"kill\", host = \"fetcher-7\" }]' 2>&1; echo $?") == too_late);
+  CHECK(output_of(small + "--churn 0.5@" + ages + " 2>&1; echo $?") == too_late);
 }

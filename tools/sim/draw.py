@@ -77,6 +77,9 @@ def main():
                 print(error, file=sys.stderr)
             else:
                 rows.append((*figures(flags, report), flags))
+    if not rows:
+        print("draw: no run came to its end", file=sys.stderr)
+        return 1
     for name, index in (("chunk times lost", 0), ("steps lost a doubling", 2), ("share of the fluid bound", 3)):
         values = sorted(row[index] for row in rows)
         print(f"{name:26} least {values[0]:7.2f}  half {values[len(values) // 2]:7.2f}  most {values[-1]:9.2f}")

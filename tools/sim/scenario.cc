@@ -6,11 +6,15 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "base/random.h"
 #include "base/units.h"
 
 namespace p2p::sim {
 namespace {
+
+// Nothing takes longer, and nothing happens later.
+constexpr double kLatestSeconds = 1e6;
 
 Error bad(std::string_view what, const std::string& text, std::string_view example) {
   return Error{ErrorCode::kUsage, absl::StrCat("not ", std::string(what), ": '", text,
@@ -66,7 +70,7 @@ Result<Duration> parse_duration(const std::string& text) {
   if (value >= 0) {
     for (const auto& [name, seconds] :
          {std::pair{"us", 1e-6}, {"ms", 1e-3}, {"s", 1.0}, {"min", 60.0}, {"h", 3600.0}})
-      if (unit == name && value * seconds < 1e6)
+      if (unit == name && value * seconds < kLatestSeconds)
         return Duration(std::llround(value * seconds * 1e9));
   }
   return bad("a time", text, "100us, 1ms, 5s or 2min");
@@ -81,7 +85,9 @@ Result<Moment> parse_moment(const std::string& text) {
 }
 
 std::string moment_text(const Moment& moment) {
-  return moment.is_share ? absl::StrCat(moment.value * 100, "%") : absl::StrCat(moment.value, "s");
+  // All digits: what it prints must lead to the same run.
+  return moment.is_share ? absl::StrFormat("%.17g%%", moment.value * 100)
+                         : absl::StrFormat("%.17gs", moment.value);
 }
 
 Status parse_arrive(const std::string& text, Scenario& scenario) {
@@ -150,6 +156,14 @@ Status check(const Scenario& scenario) {
   if (scenario.has_tracker_down &&
       scenario.seconds_of(scenario.tracker_from) >= scenario.seconds_of(scenario.tracker_to))
     return fail("the tracker must go down before it comes back");
+  const auto is_too_late = [&](const Moment& moment) {
+    return !(scenario.seconds_of(moment) < kLatestSeconds);
+  };
+  if ((scenario.has_tracker_down && is_too_late(scenario.tracker_to)) ||
+      (scenario.churn_at_once && is_too_late(scenario.churn_at)) ||
+      std::any_of(scenario.events.begin(), scenario.events.end(),
+                  [&](const ListedEvent& event) { return is_too_late(event.at); }))
+    return fail("nothing may happen later than after 1,000,000 s");
   return check_events(scenario);
 }
 

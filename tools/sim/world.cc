@@ -201,8 +201,8 @@ void World::start_host(HostIndex index) {
   config.max_neighbours = scenario_.max_neighbours;
   config.zone = zone_of(index);
   core.book = std::make_unique<peer::PeerBook>(config, random.fork("peer book"), now_);
-  core.book->set_busy_test([&core](peer::ConnectionId connection) {
-    return core.swarm && core.swarm->is_busy_with(connection);
+  core.book->set_busy_test([this, &core](peer::ConnectionId connection) {
+    return core.swarm && core.swarm->is_busy_with(connection, now_);
   });
   if (host.verified.size() > 0) {
     start_swarm(index, host.verified);
