@@ -108,6 +108,9 @@ copies_sent() {
   awk -v bytes="$((mib * 1048576))" '$1 == "wchar:" {printf "%.1f", $2 / bytes}' "/proc/$seeder/io"
 }
 
+# In percent: what the second fetch carried, of what it did in its best half second.
+share_of_limit() { sed -n 's/.*; that is \([0-9]*\) % of what this link carried.*/\1/p' "$work/there2.log"; }
+
 compare() {
   local number
   for ((number = 1; number <= FETCHERS; number++)); do
@@ -140,6 +143,7 @@ compare
 note "all $FETCHERS are, byte for byte: $((FETCHERS * mib)) MiB delivered in $seconds s," \
   "$(mib_per_second "$((FETCHERS * mib))" "$seconds") MiB/s together."
 note "The seeder sent $(copies_sent) copies of it; what else they needed, they had from each other."
+note "The second fetch kept $(share_of_limit) % of the limit, the most that its link carried in half a second."
 note 'Every byte was encrypted on its way, checked against its hash, and synced to disk.'
 
 shown=${p2p/#"$PWD/"/}
