@@ -4,30 +4,14 @@
 #include <catch2/catch.hpp>
 #include <set>
 
+#include "tests/peer/places.h"
+
 using namespace p2p;
 using namespace p2p::peer;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 namespace {
-
-PeerId peer_id(std::uint32_t number) {
-  PeerId id;
-  put_u32(id.bytes.data(), number);
-  return id;
-}
-
-Endpoint place(std::uint32_t number) {
-  std::uint8_t bytes[4];
-  put_u32(bytes, 0x0a000000 + number);
-  return {*IpAddress::from_bytes(bytes), 7000};
-}
-
-std::vector<Endpoint> places(std::uint32_t from, std::uint32_t count) {
-  std::vector<Endpoint> all;
-  for (std::uint32_t i = 0; i < count; ++i) all.push_back(place(from + i));
-  return all;
-}
 
 struct Keeper {
   explicit Keeper(PeerBookConfig config = {}, std::uint64_t seed = 1)
