@@ -284,26 +284,23 @@ bool PeerBook::make_place(const Neighbour& newcomer, Time now) {
   if (std::any_of(evicted_.begin(), evicted_.end(),
                   [&](const Evicted& evicted) { return evicted.peer == newcomer.peer; }))
     return false;
-  const auto dialled = static_cast<std::size_t>(
-      std::count_if(neighbours_.begin(), neighbours_.end(),
-                    [](const Neighbour& neighbour) { return neighbour.dialled.has_value(); }));
-  const auto pick = [&](bool ours) {
-    std::optional<std::size_t> picked;
-    std::uint64_t ties = 0;
-    for (std::size_t i = 0; i < neighbours_.size(); ++i) {
-      const Neighbour& neighbour = neighbours_[i];
-      if (neighbour.dialled.has_value() != ours || now - neighbour.since < kSettled) continue;
-      if (is_busy_ && is_busy_(neighbour.connection)) continue;
-      if (random_.below(++ties) == 0) picked = i;
-    }
-    return picked;
+  const auto has_settled = [&](const Neighbour& neighbour) {
+    return now - neighbour.since >= kSettled;
   };
-  const bool any_came =
-      std::any_of(neighbours_.begin(), neighbours_.end(), [&](const Neighbour& neighbour) {
-        return !neighbour.dialled && now - neighbour.since >= kSettled;
-      });
-  std::optional<std::size_t> goes = pick(!any_came);
-  if (!any_came && dialled <= config_.degree / 2) goes.reset();
+  const bool ours = std::none_of(neighbours_.begin(), neighbours_.end(),
+                                 [&](const auto& one) { return !one.dialled && has_settled(one); });
+  const auto dialled =
+      std::count_if(neighbours_.begin(), neighbours_.end(),
+                    [](const Neighbour& neighbour) { return neighbour.dialled.has_value(); });
+  if (ours && static_cast<std::size_t>(dialled) <= config_.degree / 2) return false;
+  std::optional<std::size_t> goes;
+  std::uint64_t ties = 0;
+  for (std::size_t i = 0; i < neighbours_.size(); ++i) {
+    const Neighbour& neighbour = neighbours_[i];
+    if (neighbour.dialled.has_value() != ours || !has_settled(neighbour)) continue;
+    if (is_busy_ && is_busy_(neighbour.connection)) continue;
+    if (random_.below(++ties) == 0) goes = i;
+  }
   if (!goes) return false;
   evicted_.push_back({neighbours_[*goes].peer, now});
   if (evicted_.size() > kMaxEvicted) evicted_.pop_front();

@@ -90,9 +90,8 @@ class PeerBook {
 
   // Both sides have said Join. `dialled` is the endpoint for our own dials. `listens` is where the
   // other side can be dialled (the observed address and its port), if it listens; `zone` is its own
-  // word. Answers whether
-  // it is admitted as a neighbour; otherwise a Close action follows. Of two connections between the
-  // same two peers, the one that the smaller PeerId dialled stays.
+  // word. Answers whether it is admitted as a neighbour; otherwise a Close action follows. Of two
+  // connections between the same two peers, the one that the smaller PeerId dialled stays.
   bool on_joined(ConnectionId connection, const PeerId& peer, std::optional<Endpoint> dialled,
                  std::optional<Endpoint> listens, const std::string& zone, Time now);
   // Also for connections that a Close named: harmless where the connection is not known any more.

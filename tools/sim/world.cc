@@ -289,9 +289,7 @@ void World::on_host_timer(HostIndex index) {
     core.book->on_timeout(now_);
     core.book_dirty = true;
   }
-  if (core.announcer->next_timeout() <= now_) {
-    announcer_of(core).on_timeout(now_);
-  }
+  if (core.announcer->next_timeout() <= now_) announcer_of(core).on_timeout(now_);
   if (core.swarm) core.swarm->on_timeout(now_);
   if (core.manifest) core.manifest->on_timeout(now_);
   drain(index);

@@ -218,6 +218,7 @@ class World {
   void enter_swarm(EndIndex end);
   void say_bye(EndIndex end, peer::Bye bye);
   void part(EndIndex end, bool for_good);
+  void shut(EndIndex end);
   void close_end(EndIndex end);
   void on_closed(EndIndex end);
   void check_sent(EndIndex end, const peer::Message& message);

@@ -291,9 +291,7 @@ void World::note_answer(EndIndex index, const peer::Message& message) {
   };
   if (const auto* give = std::get_if<peer::Give>(&message)) {
     any_answered(false);
-    if (contains(end.expected, give->chunk)) return;
-    end.expected.push_back(give->chunk);
-    ++core.on_way;
+    expect(index, give->chunk);
   } else if (const auto* reject = std::get_if<peer::Reject>(&message)) {
     if (reject->chunk == peer::kAnyChunk)
       return any_answered(reject->reason == peer::RejectReason::kCancelled);

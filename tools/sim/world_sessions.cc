@@ -217,25 +217,26 @@ void World::say_bye(EndIndex index, peer::Bye bye) {
   close_end(index);
 }
 
-// The other side hears of it when what was said before has arrived.
-void World::close_end(EndIndex index) {
+void World::shut(EndIndex index) {
   End& end = ends_[index];
-  if (!std::exchange(end.open, false)) return;
-  forget_asked(index);
-  drop_queue(index);
-  std::erase(hosts_[end.host].core->ends, index);
-  events_.push(arrival(index ^ 1), EventKind::kClosed, index ^ 1);
-}
-
-void World::on_closed(EndIndex index) {
-  End& end = ends_[index];
-  if (!end.open || !is_alive(index)) return;
-  part(index, false);
   end.open = false;
   forget_asked(index);
   drop_queue(index);
   std::erase(hosts_[end.host].core->ends, index);
-  drain(end.host);
+}
+
+// The other side hears of it when what was said before has arrived.
+void World::close_end(EndIndex index) {
+  if (!ends_[index].open) return;
+  shut(index);
+  events_.push(arrival(index ^ 1), EventKind::kClosed, index ^ 1);
+}
+
+void World::on_closed(EndIndex index) {
+  if (!ends_[index].open || !is_alive(index)) return;
+  part(index, false);
+  shut(index);
+  drain(ends_[index].host);
 }
 
 }  // namespace p2p::sim
