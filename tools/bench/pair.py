@@ -1,109 +1,75 @@
 #!/usr/bin/env python3
-"""One pair of hosts' worth of work on this machine: a file of random bytes from one process to another over loopback.
+"""One pair of hosts' worth of work on this machine: a file of random bytes from one process to another over loopback,
+from page cache to tmpfs.
 
-p2p beside curl from nginx over TLS 1.3 (nothing verified) and aria2 (BitTorrent, unencrypted), in turn, several rounds,
-from tmpfs to tmpfs. Prints medians, spread and the ratio to p2p. CPU is that of both ends together.
+p2p beside the floor (tools/bench/floor.cc: nothing but the primitives), curl from nginx over TLS 1.3 (nothing verified),
+libtorrent and aria2 (BitTorrent, unencrypted), in turn, several rounds. CPU is that of both ends together.
 """
 
-import argparse
 import hashlib
 import http.server
 import os
-import pathlib
 import shutil
-import signal
 import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
-import time
 
-TICKS = os.sysconf("SC_CLK_TCK")
+import measure
 
-
-def cpu_of(pid):
-    """Seconds of CPU that a process and its children have used."""
-    total = 0
-    for task in [pid, *children_of(pid)]:
-        fields = pathlib.Path(f"/proc/{task}/stat").read_text().rsplit(")", 1)[1].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / TICKS
-
-
-def children_of(pid):
-    return [int(child) for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def timed(server_pid, command, **options):
-    """Wall seconds of a command, and the CPU seconds of it and of the server."""
-    before = cpu_of(server_pid)
-    start = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **options)
-    _, status, usage = os.wait4(process.pid, 0)
-    wall = time.monotonic() - start
-    if status != 0:
-        sys.exit(f"{command[0]} failed: {process.stderr.read().decode()}")
-    process.stderr.close()
-    return wall, usage.ru_utime + usage.ru_stime + cpu_of(server_pid) - before
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
-
-
-def wait_for_port(port):
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            return
-        except OSError:
-            time.sleep(0.02)
-    sys.exit(f"nothing came up on port {port}")
+DEBIAN_PYTHON = "/usr/bin/python3"  # the one that Debian's libtorrent is for
 
 
 class P2p:
     name = "p2p"
 
-    def __init__(self, source, folder, binary):
-        self.binary, self.folder = binary, folder
-        self.env = {**os.environ, "XDG_STATE_HOME": str(folder / "state")}
-        self.server = subprocess.Popen([binary, "-q", "seed", source, "--listen", "127.0.0.1:0"], env=self.env,
-                                       stdout=subprocess.PIPE, text=True)
-        self.link = self.server.stdout.readline().strip()
+    def __init__(self, source, folder, options):
+        self.target, self.binary = folder / "target", options.binary
+        self.server = measure.Seeder(options.binary, source, folder / "state")
 
-    def run(self, target):
-        return timed(self.server.pid, [self.binary, "-q", "fetch", self.link, "-o", target, "--listen", "127.0.0.1:0"],
-                     env=self.env)
+    def run(self):
+        run = measure.timed([self.binary, "-q", "fetch", self.server.link, "-o", self.target, "--listen", "127.0.0.1:0"],
+                            self.server.pid, env=self.server.env)
+        self.target.unlink()
+        return run
+
+    def stop(self):
+        self.server.stop()
+
+
+class Floor:
+    """The primitives alone; the two ends are one command."""
+    name = "the floor"
+
+    def __init__(self, source, folder, options):
+        self.command = [os.path.join(os.path.dirname(options.binary), "p2p-floor"), source, folder / "target"]
+        self.target = folder / "target"
+
+    def run(self):
+        run = measure.timed(self.command)
+        self.target.unlink()
+        return run
+
+    def stop(self):
+        pass
 
 
 class Curl:
     name = "curl from nginx, TLS 1.3"
 
     def __init__(self, source, folder, _):
-        self.port = free_port()
-        certificate, key = folder / "cert.pem", folder / "key.pem"
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                        "-keyout", key, "-out", certificate, "-days", "2", "-subj", "/CN=localhost"], check=True,
-                       capture_output=True)
-        config = folder / "nginx.conf"
-        config.write_text(f"""
-daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log; user root;
-events {{ }}
-http {{ access_log off; sendfile on; server {{
-  listen 127.0.0.1:{self.port} ssl; ssl_protocols TLSv1.3;
-  ssl_certificate {certificate}; ssl_certificate_key {key}; root {source.parent}; }} }}
-""")
-        self.server = subprocess.Popen(["nginx", "-c", config, "-p", folder, "-e", folder / "error.log"],
-                                       stderr=subprocess.DEVNULL)
-        wait_for_port(self.port)
-        self.url = f"https://127.0.0.1:{self.port}/{source.name}"
+        self.target = folder / "target"
+        self.server = measure.Nginx(source.parent, folder, tls=True)
+        self.url = f"{self.server.url}/{source.name}"
 
-    def run(self, target):
-        return timed(self.server.pid, ["curl", "-sk", "--tlsv1.3", self.url, "-o", target])
+    def run(self):
+        run = measure.timed(["curl", "-sk", "--tlsv1.3", self.url, "-o", self.target], self.server.pid)
+        self.target.unlink()
+        return run
+
+    def stop(self):
+        self.server.stop()
 
 
 def bencode(value):
@@ -118,32 +84,37 @@ def bencode(value):
     return b"d" + b"".join(bencode(key) + bencode(value[key]) for key in sorted(value)) + b"e"
 
 
+def make_torrent(source, path, announce):
+    part_bytes = 1 << 20
+    hashes = b""
+    with open(source, "rb") as file:
+        while part := file.read(part_bytes):
+            hashes += hashlib.sha1(part).digest()
+    info = {"name": source.name, "length": source.stat().st_size, "piece length": part_bytes, "pieces": hashes}
+    path.write_bytes(bencode({"announce": announce, "info": info}))
+
+
 class Aria2:
     name = "aria2, BitTorrent, plain"
-    part_bytes = 1 << 20
 
     def __init__(self, source, folder, _):
-        self.folder = folder
-        seeder_port, tracker_port = free_port(), free_port()
+        self.folder = folder / "target"
+        seeder_port, tracker_port = measure.free_port(), measure.free_port()
         self._serve_tracker(tracker_port, seeder_port)
-        hashes = b""
-        with open(source, "rb") as file:
-            while part := file.read(self.part_bytes):
-                hashes += hashlib.sha1(part).digest()
-        info = {"name": source.name, "length": source.stat().st_size, "piece length": self.part_bytes, "pieces": hashes}
         self.torrent = folder / "file.torrent"
-        self.torrent.write_bytes(bencode({"announce": f"http://127.0.0.1:{tracker_port}/announce", "info": info}))
+        make_torrent(source, self.torrent, f"http://127.0.0.1:{tracker_port}/announce")
         self.server = subprocess.Popen([*self._common(), "--listen-port", str(seeder_port), "--dir", source.parent,
                                         "--seed-ratio=0.0", "--bt-seed-unverified=true", self.torrent],
                                        stdout=subprocess.DEVNULL)
-        wait_for_port(seeder_port)
+        measure.wait_for_port(seeder_port)
 
     @staticmethod
     def _common():
         return ["aria2c", "--quiet", "--enable-dht=false", "--bt-enable-lpd=false", "--enable-peer-exchange=false",
                 "--file-allocation=none", "--bt-tracker-interval=1", "--no-conf", "--bt-max-peers=10"]
 
-    def _serve_tracker(self, port, seeder_port):
+    @staticmethod
+    def _serve_tracker(port, seeder_port):
         peer = socket.inet_aton("127.0.0.1") + seeder_port.to_bytes(2, "big")
         answer = bencode({"interval": 1, "peers": peer})
 
@@ -160,66 +131,122 @@ class Aria2:
         server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Tracker)
         threading.Thread(target=server.serve_forever, daemon=True).start()
 
-    def run(self, target):
-        into = target.parent / (target.name + ".d")
-        into.mkdir()
-        result = timed(self.server.pid, [*self._common(), "--listen-port", str(free_port()), "--dir", into,
-                                         "--seed-time=0", self.torrent])
-        shutil.rmtree(into)
-        return result
+    def run(self):
+        self.folder.mkdir()
+        run = measure.timed([*self._common(), "--listen-port", str(measure.free_port()), "--dir", self.folder,
+                             "--seed-time=0", self.torrent], self.server.pid)
+        shutil.rmtree(self.folder)
+        return run
+
+    def stop(self):
+        measure.stop(self.server)
 
 
-def main():
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--binary", default="build/release/bin/p2p")
-    arguments.add_argument("--mib", type=int, default=1024)
-    arguments.add_argument("--rounds", type=int, default=5)
-    arguments.add_argument("--only", help="a part of a contender's name")
-    options = arguments.parse_args()
-    home = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="p2p-bench-", dir=home))
-    contenders = []
-    try:
-        source = folder / "source" / "file.bin"
-        source.parent.mkdir()
-        with open(source, "wb") as file:
-            for _ in range(options.mib):
-                file.write(os.urandom(1 << 20))
-        for kind in (P2p, Curl, Aria2):
-            if options.only and options.only not in kind.name:
-                continue
-            own = folder / kind.__name__
-            own.mkdir()
-            contenders.append(kind(source, own, os.path.abspath(options.binary)))
-        figures = {contender.name: [] for contender in contenders}
-        for round_number in range(options.rounds + 1):
+# Debian's libtorrent, driven as its manual has it; encryption off, and TCP only:
+# its own transport over UDP is ten times slower here. Arguments: torrent, folder, then nothing to seed, or
+# the seeder's port to fetch from.
+LIBTORRENT = """
+import sys, time
+import libtorrent as lt
+torrent, folder, peer = sys.argv[1], sys.argv[2], int(sys.argv[3])
+session = lt.session({"listen_interfaces": "127.0.0.1:0", "enable_dht": False, "enable_lsd": False, "enable_upnp": False,
+                      "enable_natpmp": False, "in_enc_policy": 2, "out_enc_policy": 2, "alert_mask": 0,
+                      "enable_outgoing_utp": False, "enable_incoming_utp": False, "allow_multiple_connections_per_ip": True})
+parameters = lt.add_torrent_params()
+parameters.ti = lt.torrent_info(torrent)
+parameters.save_path = folder
+parameters.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
+if not peer:
+    parameters.flags |= lt.torrent_flags.seed_mode
+handle = session.add_torrent(parameters)
+if not peer:
+    while not session.listen_port():
+        time.sleep(0.01)
+    print(session.listen_port(), flush=True)
+    while True:
+        time.sleep(60)
+handle.connect_peer(("127.0.0.1", peer))
+while not handle.status().is_seeding:
+    time.sleep(0.005)
+"""
+
+
+class Libtorrent:
+    name = "libtorrent, plain"
+
+    def __init__(self, source, folder, _):
+        self.folder = folder / "target"
+        self.torrent = folder / "file.torrent"
+        make_torrent(source, self.torrent, "http://127.0.0.1:1/announce")
+        self.server = subprocess.Popen([DEBIAN_PYTHON, "-c", LIBTORRENT, self.torrent, source.parent, "0"],
+                                       stdout=subprocess.PIPE, text=True)
+        self.port = self.server.stdout.readline().strip()
+        if not self.port:
+            sys.exit("libtorrent does not start: is python3-libtorrent installed?")
+
+    def run(self):
+        self.folder.mkdir()
+        run = measure.timed([DEBIAN_PYTHON, "-c", LIBTORRENT, self.torrent, self.folder, self.port], self.server.pid)
+        shutil.rmtree(self.folder)
+        return run
+
+    def stop(self):
+        measure.stop(self.server)
+
+
+CONTENDERS = (P2p, Floor, Curl, Libtorrent, Aria2)
+
+
+def sections(options):
+    with measure.scratch_folder() as folder:
+        source = measure.random_file(folder / "source" / "file.bin", options.mib)
+        contenders = []
+        try:
+            for kind in CONTENDERS:
+                if options.only and not any(part in kind.name for part in ("p2p", *options.only)):
+                    continue
+                own = folder / kind.__name__
+                own.mkdir()
+                contenders.append(kind(source, own, options))
+            runs = measure.alternate(contenders, options.rounds)
+        finally:
             for contender in contenders:
-                target = folder / "target"
-                result = contender.run(target)
-                if target.exists():
-                    target.unlink()
-                if round_number > 0:  # the first is for warming up
-                    figures[contender.name].append(result)
-        report(figures, options)
-    finally:
-        for contender in contenders:
-            contender.server.send_signal(signal.SIGTERM)
-            contender.server.wait()
-        shutil.rmtree(folder, ignore_errors=True)
+                contender.stop()
+    yield section(runs, options)
 
 
-def report(figures, options):
-    print(f"{options.mib} MiB, {options.rounds} rounds, median (smallest to largest); CPU of both ends")
-    print(f"{'':28} {'wall, s':>22} {'CPU, s':>22} {'wall / p2p':>11} {'CPU / p2p':>10}")
-    base = next(iter(figures.values()))
-    for name, runs in figures.items():
-        cells = []
-        for column in (0, 1):
-            values = [run[column] for run in runs]
-            cells.append(f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})")
-        ratios = [statistics.median(run[column] / first[column] for run, first in zip(runs, base)) for column in (0, 1)]
-        print(f"{name:28} {cells[0]:>22} {cells[1]:>22} {ratios[0]:>11.2f} {ratios[1]:>10.2f}")
+def section(runs, options):
+    ours = runs[P2p.name]
+    rows = [[name, measure.spread([run.wall for run in each]), measure.spread([run.cpu for run in each]),
+             f"{measure.ratio(each, ours, 'wall'):.2f}", f"{measure.ratio(each, ours, 'cpu'):.2f}"]
+            for name, each in runs.items()]
+    targets = []
+
+    def target(text, other, field, most=None, least=None):
+        if other not in runs:
+            return
+        reached = measure.ratio(ours, runs[other], field)
+        if least:
+            reached = 1 / reached
+        met = reached <= most if most else reached >= least
+        targets.append(measure.Target(text, f"{reached:.2f}", met))
+
+    target("wall at most 1.25 times the floor's", Floor.name, "wall", most=1.25)
+    target("CPU at most 1.35 times the floor's", Floor.name, "cpu", most=1.35)
+    target("wall at most curl's over TLS", Curl.name, "wall", most=1.0)
+    target("at least 3.5 times as fast as libtorrent", Libtorrent.name, "wall", least=3.5)
+    target("at least 5 times as fast as aria2", Aria2.name, "wall", least=5)
+    mib_per_s = options.mib / statistics.median(run.wall for run in ours)
+    return measure.Section(
+        "One pair", ["", "wall, s", "CPU of both ends, s", "wall / p2p's", "CPU / p2p's"], rows, targets,
+        f"{options.mib} MiB of random bytes from page cache to tmpfs, {options.rounds} rounds in turn. "
+        f"p2p moves {mib_per_s:.0f} MiB a second.")
+
+
+def extend(parser):
+    parser.add_argument("--mib", type=int, default=1024)
+    parser.add_argument("--only", action="append", help="p2p and those contenders whose name has this in it")
 
 
 if __name__ == "__main__":
-    main()
+    measure.main(__doc__, sections, extend)
