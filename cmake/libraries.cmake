@@ -19,6 +19,7 @@ function(p2p_library name package)
 endfunction()
 p2p_library(lib_uv libuv libuv.a libuv_a.a)
 p2p_library(lib_sodium libsodium libsodium.a)
+p2p_library(lib_crypto libcrypto libcrypto.a)
 p2p_library(lib_utf8proc libutf8proc libutf8proc.a)
 
 # absl and spdlog (with its fmt) come as shared objects by default; both can be had without.

@@ -60,7 +60,7 @@ class Sealer {
   void seal(FrameKind kind, MutableBytes frame);
 
  private:
-  std::unique_ptr<const FrameKey> key_;
+  std::unique_ptr<FrameKey> key_;
   std::uint64_t counter_ = 0;
 };
 
@@ -76,7 +76,7 @@ class Opener {
   Result<MutableBytes> open(MutableBytes frame);
 
  private:
-  std::unique_ptr<const FrameKey> key_;
+  std::unique_ptr<FrameKey> key_;
   std::uint64_t counter_ = 0;
   bool failed_ = false;
 };

@@ -32,6 +32,7 @@ ROOMS = {
 LIBRARIES = [
     (re.compile(r"uv\.h|uv/"), re.compile(r"net/"), "libuv belongs to net/"),
     (re.compile(r"sodium(\.h|/)"), re.compile(r"crypto/"), "libsodium belongs to crypto/"),
+    (re.compile(r"openssl/"), re.compile(r"crypto/"), "OpenSSL belongs to crypto/"),
     (re.compile(r"blake3\.h"), re.compile(r"crypto/"), "BLAKE3 belongs to crypto/"),
     (
         re.compile(r"msgpack(\.h|/)"),
