@@ -1,4 +1,5 @@
-// ChunkReader: where the bytes of chunks are read from when they are sent or checked.
+// ChunkReader: where the bytes of chunks are read from when they are sent or checked. ChunkWriter:
+// where they go when they came in.
 #pragma once
 
 #include <functional>
@@ -19,6 +20,14 @@ class ChunkReader {
   // within the chunk. Thread-safe. Errors: kCorrupt when the source changed or is shorter than it
   // was, kIo with the path.
   virtual Status read(ChunkIndex chunk, std::uint32_t offset, MutableBytes out) const = 0;
+};
+
+class ChunkWriter {
+ public:
+  virtual ~ChunkWriter() = default;
+  // A whole chunk, which must have been verified. Different chunks may be written at once from
+  // several threads. Errors: kDiskFull, kIo, with the path.
+  virtual Status write_chunk(ChunkIndex chunk, ByteView verified_bytes) = 0;
 };
 
 // Hashing over several threads, for scans, resume and verify. `progress` is called from one thread

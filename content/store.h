@@ -24,7 +24,7 @@ struct StoreOptions {
   std::function<bool(const std::filesystem::path& folder)> tells_names_apart = nullptr;
 };
 
-class Store : public ChunkReader {
+class Store : public ChunkReader, public ChunkWriter {
  public:
   // Takes the lock and finds what an earlier fetch left. Errors: kExists (target there and no
   // overwrite; another fetch holds the lock), kDiskFull (the file system has less free than is
@@ -39,9 +39,7 @@ class Store : public ChunkReader {
   // Chunks that were on disk and verified at open().
   const Bitfield& resumed() const;
 
-  // The bytes must have been verified. Different chunks may be written at once from several
-  // threads.
-  Status write_chunk(ChunkIndex chunk, ByteView verified_bytes);
+  Status write_chunk(ChunkIndex chunk, ByteView verified_bytes) override;
   Status read(ChunkIndex chunk, std::uint32_t offset, MutableBytes out) const override;
 
   // Syncs the data, then writes the journal for `verified`, which must have been written before the

@@ -1,9 +1,11 @@
 // Connection: one TCP connection of a lane, from the handshake to the last frame. Lives on its
-// lane's thread.
+// lane's thread. connection.cc: its life; connection_read.cc: from bytes to frames, messages and
+// chunks; connection_write.cc: the other way.
 #pragma once
 
 #include <uv.h>
 
+#include <array>
 #include <memory>
 #include <optional>
 
@@ -36,6 +38,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void send_chunk(ChunkIndex chunk);
   void stop_sending(ChunkIndex chunk);
   void consumed(std::size_t weight);
+  // There may be memory for data again.
+  void on_room();
   // Sends what is waiting, then closes.
   void finish();
   void close(Error why);
@@ -50,12 +54,25 @@ class Connection : public std::enable_shared_from_this<Connection> {
  private:
   bool take(int socket);
   void start();
+  std::size_t shake_hands(ByteView data);
+  void tell(decltype(Event::what) what, std::size_t body_bytes = 0);
+  void tell_progress();
+
+  // Reading. It pauses while the control thread lags behind or there is no memory for data.
+  bool paused() const { return lagging_ || no_room_; }
   void read_on();
+  void pause();
+  // Takes what waits, and reads on.
+  void resume();
+  uv_buf_t place_of_read();
   void on_read(ssize_t count);
   // Takes what is complete, and returns how many bytes that was.
   std::size_t process(MutableBytes data);
-  std::size_t shake_hands(ByteView data);
   void keep(ByteView rest);
+  // The rest of the frame that begins so is read to where its payload belongs. False: it is not.
+  bool place(ByteView begun);
+  void on_placed_read(std::size_t count);
+  bool room_for_data();
   // All return false when the connection was closed.
   bool on_frame(FrameKind kind, ByteView body);
   bool on_message_frame(ByteView body);
@@ -64,14 +81,13 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool note_incoming(const WireMessage& message);
   void note_outgoing(const WireMessage& message);
   bool break_off(const Error& why);
+  void store(ChunkIndex chunk, BufferRef whole);
 
-  // To the control thread. Reading pauses while it lags behind.
-  void tell(decltype(Event::what) what, std::size_t body_bytes = 0);
-  void tell_progress();
-
-  // Of the handshake; messages and chunks go through the outbox.
-  void write(ByteView plain);
+  // Writing.
+  void write(ByteView plain);  // of the handshake; messages and chunks go through the outbox
   bool within_budget();
+  void read_ahead();
+  void on_block(const Outbox::Block& block, BufferRef buffer, Status read);
   void pump();
   void write_next();
   void on_written(int status);
@@ -92,19 +108,29 @@ class Connection : public std::enable_shared_from_this<Connection> {
   const ConnectionBudget* budget_ = &kSmallBudget;
 
   Bytes unread_;  // what came in and is no whole frame, or waits while reading is paused
+  // A data frame whose rest is read to its place in a chunk's buffer.
+  struct Placed {
+    BufferRef buffer;
+    std::uint8_t* start;
+    std::size_t whole, have;
+    // Its head stands on what was received before.
+    std::array<std::uint8_t, kFrameHeaderBytes + kDataHeaderBytes> under_head;
+  };
+  std::optional<Placed> placed_;
   std::uint64_t frames_ = 0;
   bool frame_watched_ = false;
   std::size_t unconsumed_ = 0;
-  bool paused_ = false;
+  bool lagging_ = false, no_room_ = false;
   ChunkInbox inbox_;
   std::optional<ChunkData> progress_;  // not told yet
+  bool stored_ = false;                // the writer has, or had, chunks of ours
 
   Outbox outbox_;
   SendPace pace_;
   bool writing_ = false;  // one write at a time: what waits can still be overtaken
-  Bytes out_;             // what is being written: its first out_used_ bytes
+  Bytes out_;             // the messages being written: its first out_used_ bytes
   std::size_t out_used_ = 0;
-  std::optional<ChunkIndex> out_ends_;  // the chunk that ends with it
+  Outbox::Filled filled_;  // and the data frame after them
   bool finishing_ = false;
   bool shut_ = false;
   bool closed_ = false;

@@ -27,10 +27,15 @@ inline constexpr ConnectionBudget kSwarmBudget{kMaxMessageBytes, 1024 * 1024, 2 
 // What an event weighs in the budget beside its message.
 inline constexpr std::size_t kEventBytes = 256;
 
-// A read takes at most this much, so that it is still in the cache when it is opened and hashed.
-inline constexpr std::size_t kReadBytes = 256 * 1024;
+// A read of messages and small frames takes at most this much. The rest of a larger data frame is
+// read to its place at once.
+inline constexpr std::size_t kReadBytes = 16 * 1024;
 // What is left of the largest frame, and a read.
 inline constexpr std::size_t kReadBufferBytes = kMaxMessageBytes + kFrameOverheadBytes + kReadBytes;
+
+// Payload that a lane holds between socket and disk, in both directions. The swarm's window and
+// upload slots keep it well below; where they do not, reading waits.
+inline constexpr std::size_t kLaneBufferBytes = 48 * 1024 * 1024;
 
 // Tests shorten these.
 struct ConnectionTimeouts {

@@ -14,7 +14,8 @@
 #include "base/id.h"
 #include "base/result.h"
 #include "content/chunk_reader.h"
-#include "content/store.h"
+#include "content/layout.h"
+#include "content/manifest.h"
 #include "crypto/channel.h"
 #include "net/wire_message.h"
 
@@ -28,8 +29,8 @@ struct ContentIo {
   std::shared_ptr<const Manifest> manifest;
   Layout layout;
   std::shared_ptr<const ChunkReader> reader;
-  std::shared_ptr<Store> store;  // null for a seeder: it writes nothing
-  Bytes encoded_manifest;        // what neighbours are given of it
+  std::shared_ptr<ChunkWriter> writer;  // null for a seeder: it writes nothing
+  Bytes encoded_manifest;               // what neighbours are given of it
 };
 
 // Events of a connection.

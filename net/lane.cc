@@ -24,6 +24,7 @@ Lane::~Lane() {
     loop_.stop();
   });
   thread_.join();
+  buffers_->forget_waiting();  // they would post to the loop
   // ~Loop runs the close callbacks that are still due; they forget the connections.
 }
 

@@ -1,6 +1,7 @@
-// Lane: a worker thread with a loop of its own. It owns its connections: their sockets, handshakes,
-// frames, hashing and the reading and writing of chunks. The control thread posts commands to it
-// and hears events.
+// Lane: a worker thread with a loop of its own. It owns its connections: their sockets, handshakes
+// and frames. What may wait for a disk is done by two threads beside it: one reads what is to be
+// sent, the other hashes and writes what came in. The control thread posts commands to the lane and
+// hears events.
 #pragma once
 
 #include <deque>
@@ -10,7 +11,9 @@
 
 #include "base/endpoint.h"
 #include "crypto/handshake.h"
+#include "net/chunk_buffer.h"
 #include "net/connection_limits.h"
+#include "net/disk_thread.h"
 #include "net/events.h"
 #include "net/loop.h"
 
@@ -57,6 +60,10 @@ class Lane {
   void emit(Event event) { events_.push(std::move(event)); }
   // Holds one read; until the next read of any connection.
   MutableBytes read_buffer() { return read_buffer_; }
+  const std::shared_ptr<BufferPool>& buffers() { return buffers_; }
+  // Jobs may outlast their connection. They end before the lane does.
+  DiskThread& reader() { return reader_; }
+  DiskThread& writer() { return writer_; }
   void forget(ConnectionId id);
   // Closes it for good at kCloseTimeout, if it is still there.
   void close_soon(std::weak_ptr<Connection> connection);
@@ -83,6 +90,7 @@ class Lane {
   LaneConfig config_;
   EventQueue& events_;
   Bytes read_buffer_;
+  std::shared_ptr<BufferPool> buffers_ = std::make_shared<BufferPool>(kLaneBufferBytes);
   std::unordered_map<ConnectionId, std::shared_ptr<Connection>> connections_;
   // Each in the order of its deadlines, as all in it have the same timeout.
   Deadlines half_open_, dialling_, closing_;
@@ -92,6 +100,7 @@ class Lane {
   Loop loop_;
   std::unique_ptr<Timer> sweep_timer_;
   std::thread thread_;
+  DiskThread reader_, writer_;
 };
 
 }  // namespace p2p::net

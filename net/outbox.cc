@@ -28,15 +28,50 @@ void Outbox::push_message(Bytes body) {
   messages_.push_back(std::move(body));
 }
 
+std::deque<Outbox::Outgoing>::iterator Outbox::find(ChunkIndex chunk) {
+  return std::find_if(chunks_.begin(), chunks_.end(),
+                      [&](const Outgoing& sending) { return sending.chunk == chunk; });
+}
+
 bool Outbox::drop_chunk(ChunkIndex chunk) {
-  const auto found = std::find_if(chunks_.begin(), chunks_.end(),
-                                  [&](const Outgoing& sending) { return sending.chunk == chunk; });
+  const auto found = find(chunk);
   if (found == chunks_.end()) return false;
   chunks_.erase(found);
   return true;
 }
 
-Outbox::Filled Outbox::fill(Bytes& out, std::size_t& used, Sealer* sealer, const ContentIo* io,
+std::optional<Outbox::Block> Outbox::next_read(const Layout& layout) {
+  if (reads_ == kMaxReads) return std::nullopt;
+  std::uint32_t ahead = 0;
+  for (Outgoing& sending : chunks_) {
+    ahead += sending.asked - sending.taken;
+    if (ahead >= kAheadBytes) return std::nullopt;
+    const std::uint32_t left = layout.length_of(sending.chunk) - sending.asked;
+    if (left == 0) continue;
+    const Block block{sending.chunk, sending.asked, std::min(left, kBlockBytes)};
+    sending.asked += block.bytes;
+    ++reads_;
+    return block;
+  }
+  return std::nullopt;
+}
+
+void Outbox::on_read(const Block& block, BufferRef buffer) {
+  --reads_;
+  const auto found = find(block.chunk);
+  // Taken back, and perhaps asked for anew, since then.
+  if (found == chunks_.end() || found->loaded != block.offset) return;
+  found->loaded += block.bytes;
+  found->asked = std::max(found->asked, found->loaded);
+  found->blocks.push_back({block.offset, block.bytes, std::move(buffer)});
+}
+
+bool Outbox::on_unreadable(const Block& block) {
+  --reads_;
+  return drop_chunk(block.chunk);
+}
+
+Outbox::Filled Outbox::fill(Bytes& out, std::size_t& used, Sealer* sealer, const Layout& layout,
                             std::size_t payload_bytes) {
   used = plain_.size();
   if (out.size() < used) out.resize(used);
@@ -50,34 +85,36 @@ Outbox::Filled Outbox::fill(Bytes& out, std::size_t& used, Sealer* sealer, const
     std::copy(body.begin(), body.end(), frame.begin() + kFrameHeaderBytes);
     sealer->seal(FrameKind::kMessage, frame);
   }
-  if (chunks_.empty() || !messages_.empty()) return {};
-  return fill_data(out, used, *sealer, *io, payload_bytes);
+  if (!messages_.empty() || chunks_.empty() || chunks_.front().blocks.empty()) return {};
+  return fill_data(*sealer, layout, payload_bytes);
 }
 
-Outbox::Filled Outbox::fill_data(Bytes& out, std::size_t& used, Sealer& sealer, const ContentIo& io,
-                                 std::size_t payload_bytes) {
+// The frame is made around the payload where that stands: its head over what was sent before, its
+// tag over what comes next, which is put aside.
+Outbox::Filled Outbox::fill_data(Sealer& sealer, const Layout& layout, std::size_t payload_bytes) {
   Outgoing& sending = chunks_.front();
   const ChunkIndex chunk = sending.chunk;
-  const std::uint32_t length = io.layout.length_of(chunk);
+  Loaded& block = sending.blocks.front();
+  const std::uint32_t from = sending.taken - block.offset;
   const auto taken = static_cast<std::uint32_t>(std::min<std::size_t>(
-      {length - sending.offset, payload_bytes, std::size_t{kMaxDataPayloadBytes}}));
-  const std::size_t before = used;
-  const MutableBytes frame = room_for_frame(out, used, kDataHeaderBytes + taken);
-  std::uint8_t* body = frame.data() + kFrameHeaderBytes;
+      {block.bytes - from, payload_bytes, std::size_t{kMaxDataPayloadBytes}}));
+  std::uint8_t* const payload = block.buffer->payload() + from;
+  if (from > 0) std::copy(under_tag_.begin(), under_tag_.end(), payload);
+  std::copy_n(payload + taken, kFrameTagBytes, under_tag_.begin());
+  std::uint8_t* const body = payload - kDataHeaderBytes;
   put_u32(body, chunk);
-  put_u32(body + 4, sending.offset);
-  Status read =
-      io.reader->read(chunk, sending.offset, MutableBytes(body + kDataHeaderBytes, taken));
-  if (!read) {
-    used = before;
-    chunks_.pop_front();
-    return {std::nullopt, ChunkUnreadable{chunk, std::move(read).error()}};
-  }
+  put_u32(body + 4, sending.taken);
+  const MutableBytes frame(body - kFrameHeaderBytes,
+                           kFrameOverheadBytes + kDataHeaderBytes + taken);
   sealer.seal(FrameKind::kData, frame);
-  sending.offset += taken;
-  if (sending.offset < length) return {};
-  chunks_.pop_front();
-  return {chunk, std::nullopt};
+  Filled filled{frame, block.buffer, std::nullopt};
+  sending.taken += taken;
+  if (from + taken == block.bytes) sending.blocks.pop_front();
+  if (sending.taken == layout.length_of(chunk)) {
+    filled.ends = chunk;
+    chunks_.pop_front();
+  }
+  return filled;
 }
 
 }  // namespace p2p::net

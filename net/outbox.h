@@ -1,23 +1,42 @@
 // Outbox: what waits to be sent on one connection. Messages go ahead of chunks at every frame
 // boundary, so that news of the schedule does not grow old behind data; frames are sealed at the
 // last moment, since their nonces count in the order of the wire. Used on the connection's lane
-// only.
+// only; what is read from disk for it is read elsewhere and handed in.
 #pragma once
 
+#include <array>
 #include <deque>
 #include <optional>
 
+#include "base/bytes.h"
+#include "content/layout.h"
 #include "crypto/channel.h"
-#include "net/events.h"
+#include "net/chunk_buffer.h"
 
 namespace p2p::net {
 
 class Outbox {
  public:
+  // Chunks are read in blocks of this size or less, and sealed and sent from where they were read.
+  static constexpr std::uint32_t kBlockBytes = 256 * 1024;
+  // So much is read before it can be sent, so that neither the disk nor the network waits.
+  static constexpr std::uint32_t kAheadBytes = 2 * kBlockBytes;
+  // Reads under way; those for chunks that were taken back since count too.
+  static constexpr int kMaxReads = 2;
+
+  // A part of a chunk.
+  struct Block {
+    ChunkIndex chunk;
+    std::uint32_t offset;
+    std::uint32_t bytes;
+  };
   // What a fill() took of the chunks.
   struct Filled {
-    std::optional<ChunkIndex> ends;             // its last frame is in
-    std::optional<ChunkUnreadable> unreadable;  // it was given up
+    // A sealed data frame, to be sent after `out`; empty where there is none. It is good until the
+    // next fill, and as long as `buffer` is held.
+    MutableBytes frame;
+    BufferRef buffer;
+    std::optional<ChunkIndex> ends;  // it is the last frame of this chunk
   };
 
   // Of the handshake: sent as it is, before everything else.
@@ -28,28 +47,52 @@ class Outbox {
   bool drop_chunk(ChunkIndex chunk);
   void drop_chunks() { chunks_.clear(); }
 
+  // What is to be read next, which counts as under way from now on; nothing while enough is.
+  std::optional<Block> next_read(const Layout& layout);
+  // It was read, to the start of the buffer's payload. Every next_read() is answered by this, or by
+  // on_unreadable().
+  void on_read(const Block& block, BufferRef buffer);
+  // The chunk is given up. False: it had been taken back already.
+  bool on_unreadable(const Block& block);
+
   // Of messages and the handshake.
   std::size_t message_bytes() const { return plain_.size() + message_bytes_; }
   bool empty() const { return plain_.empty() && messages_.empty() && chunks_.empty(); }
+  // Is there something that can be sent now?
+  bool ready() const {
+    return !plain_.empty() || !messages_.empty() ||
+           (!chunks_.empty() && !chunks_.front().blocks.empty());
+  }
 
   // Takes what is to be written next: messages, and a data frame with at most this much payload.
-  // Everything is sealed and stands at the start of `out`, which grows where it must; `used` says
-  // how much it is. `sealer` and `io` may be null where there are no messages and no chunks.
-  Filled fill(Bytes& out, std::size_t& used, Sealer* sealer, const ContentIo* io,
+  // Messages stand sealed at the start of `out`, which grows where it must; `used` says how much
+  // that is. `sealer` may be null where there are no messages and no chunks. What the last fill
+  // gave must have been sent.
+  Filled fill(Bytes& out, std::size_t& used, Sealer* sealer, const Layout& layout,
               std::size_t payload_bytes);
 
  private:
+  struct Loaded {
+    std::uint32_t offset, bytes;
+    BufferRef buffer;
+  };
   struct Outgoing {
     ChunkIndex chunk;
-    std::uint32_t offset = 0;
+    std::uint32_t taken = 0;   // by fill()
+    std::uint32_t loaded = 0;  // read so far
+    std::uint32_t asked = 0;   // by next_read()
+    std::deque<Loaded> blocks = {};
   };
-  Filled fill_data(Bytes& out, std::size_t& used, Sealer& sealer, const ContentIo& io,
-                   std::size_t payload_bytes);
+  Filled fill_data(Sealer& sealer, const Layout& layout, std::size_t payload_bytes);
+  std::deque<Outgoing>::iterator find(ChunkIndex chunk);
 
   Bytes plain_;
   std::deque<Bytes> messages_;  // bodies
   std::size_t message_bytes_ = 0;
   std::deque<Outgoing> chunks_;
+  int reads_ = 0;
+  // The start of the payload that the last frame's tag stands on.
+  std::array<std::uint8_t, kFrameTagBytes> under_tag_;
 };
 
 }  // namespace p2p::net

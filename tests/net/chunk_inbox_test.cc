@@ -1,5 +1,6 @@
 #include "net/chunk_inbox.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 using namespace p2p;
@@ -17,38 +18,67 @@ Bytes data_frame(ChunkIndex chunk, std::uint32_t offset, std::size_t bytes, std:
   return body;
 }
 
+// An inbox with memory, and what came of each frame.
+struct Inbox : ChunkInbox {
+  std::shared_ptr<net::BufferPool> pool = std::make_shared<net::BufferPool>(1 << 20);
+
+  // As a connection does for small frames.
+  Result<Progress> on_data(const Bytes& body, const Layout& layout) {
+    if (expects_data()) REQUIRE(make_room(*pool, layout, [] {}));
+    return ChunkInbox::on_data(body, layout, *pool);
+  }
+  // As a connection does for large frames: where the data is read to, the head over what came
+  // before.
+  Result<Progress> on_placed_data(const Bytes& body, const Layout& layout) {
+    REQUIRE(make_room(*pool, layout, [] {}));
+    const Place place = place_for(body.size() - net::kDataHeaderBytes, layout);
+    REQUIRE(place.buffer);
+    std::uint8_t* const at = place.payload - net::kDataHeaderBytes;
+    const Bytes before(at, place.payload);
+    std::copy(body.begin(), body.end(), at);
+    auto progress = ChunkInbox::on_data({at, body.size()}, layout, *pool);
+    std::copy(before.begin(), before.end(), at);
+    return progress;
+  }
+};
+
+// All of it, where a whole chunk came in.
+Bytes bytes_of(const Result<ChunkInbox::Progress>& progress) {
+  if (!progress || !progress->whole) return {};
+  std::uint8_t* const from = progress->whole->payload();
+  return Bytes(from, from + kLayout.length_of(progress->chunk));
+}
+
 }  // namespace
 
-TEST_CASE("a requested chunk is whole with its last frame, and has the right digest") {
-  ChunkInbox inbox;
+TEST_CASE("a requested chunk is whole with its last frame") {
+  Inbox inbox;
   inbox.on_requested(1);
   const auto first = inbox.on_data(data_frame(1, 0, 1000), kLayout);
   REQUIRE(first.has_value());
   CHECK(first->bytes == 1000);
-  CHECK(first->whole.empty());
+  CHECK_FALSE(first->whole);
   const auto last = inbox.on_data(data_frame(1, 1000, kChunk - 1000), kLayout);
-  REQUIRE(last.has_value());
-  CHECK(last->whole == Bytes(kChunk, 7));
-  CHECK(last->digest == chunk_digest(Bytes(kChunk, 7)));
+  CHECK(bytes_of(last) == Bytes(kChunk, 7));
 }
 
 TEST_CASE("chunks that arrive side by side are kept apart") {
-  ChunkInbox inbox;
+  Inbox inbox;
   inbox.on_requested(0);
   inbox.on_requested(2);
   REQUIRE(inbox.on_data(data_frame(0, 0, 100, 1), kLayout).has_value());
   const auto other = inbox.on_data(data_frame(2, 0, kChunk - 10, 2), kLayout);
-  CHECK(other->whole == Bytes(kChunk - 10, 2));
-  CHECK(inbox.on_data(data_frame(0, 100, kChunk - 100, 1), kLayout)->whole == Bytes(kChunk, 1));
+  CHECK(bytes_of(other) == Bytes(kChunk - 10, 2));
+  CHECK(bytes_of(inbox.on_data(data_frame(0, 100, kChunk - 100, 1), kLayout)) == Bytes(kChunk, 1));
 }
 
 TEST_CASE("data that nobody asked for is a violation") {
-  ChunkInbox inbox;
+  Inbox inbox;
   CHECK_FALSE(inbox.on_data(data_frame(0, 0, 10), kLayout).has_value());
 }
 
 TEST_CASE("data of a chunk that does not exist, past its end, or out of order is a violation") {
-  ChunkInbox inbox;
+  Inbox inbox;
   inbox.on_requested(0);
   inbox.on_requested(2);
   CHECK_FALSE(inbox.on_data(data_frame(3, 0, 10), kLayout).has_value());
@@ -63,36 +93,103 @@ TEST_CASE("data of a chunk that does not exist, past its end, or out of order is
 
 TEST_CASE(
     "what is on its way for a dropped chunk is thrown away, and the chunk can be asked for again") {
-  ChunkInbox inbox;
+  Inbox inbox;
   inbox.on_requested(0);
   REQUIRE(inbox.on_data(data_frame(0, 0, 100), kLayout).has_value());
   inbox.drop(0);
   const auto tail = inbox.on_data(data_frame(0, 100, 100), kLayout);
   REQUIRE(tail.has_value());
-  CHECK(tail->whole.empty());
+  CHECK_FALSE(tail->whole);
   inbox.on_reject(0);
   CHECK_FALSE(inbox.on_data(data_frame(0, 200, 100), kLayout).has_value());
   inbox.on_requested(0);
-  CHECK(inbox.on_data(data_frame(0, 0, kChunk), kLayout)->whole.size() == kChunk);
+  CHECK(bytes_of(inbox.on_data(data_frame(0, 0, kChunk), kLayout)) == Bytes(kChunk, 7));
 }
 
 TEST_CASE("a dropped chunk that arrives whole after all ends the matter") {
-  ChunkInbox inbox;
+  Inbox inbox;
   inbox.on_requested(0);
   inbox.drop(0);
-  CHECK(inbox.on_data(data_frame(0, 0, kChunk), kLayout)->whole.empty());
+  CHECK_FALSE(inbox.on_data(data_frame(0, 0, kChunk), kLayout)->whole);
   CHECK_FALSE(inbox.on_data(data_frame(0, 0, 10), kLayout).has_value());
 }
 
 TEST_CASE("a gift is taken once for each request that left the choice open") {
-  ChunkInbox inbox;
+  Inbox inbox;
   CHECK_FALSE(inbox.on_give(0, kLayout).has_value());
   inbox.on_requested_any();
   CHECK_FALSE(inbox.on_give(3, kLayout).has_value());
   CHECK(inbox.on_give(2, kLayout).has_value());
   CHECK_FALSE(inbox.on_give(1, kLayout).has_value());
-  CHECK(inbox.on_data(data_frame(2, 0, kChunk - 10), kLayout)->whole.size() == kChunk - 10);
+  CHECK(bytes_of(inbox.on_data(data_frame(2, 0, kChunk - 10), kLayout)) == Bytes(kChunk - 10, 7));
   inbox.on_requested_any();
   inbox.on_any_rejected();
   CHECK_FALSE(inbox.on_give(1, kLayout).has_value());
+}
+
+TEST_CASE("data that is read to its place stays there, frame after frame and chunk after chunk") {
+  Inbox inbox;
+  inbox.on_requested(0);
+  inbox.on_requested(1);
+  for (ChunkIndex chunk : {1u, 0u}) {
+    const auto fill = static_cast<std::uint8_t>(chunk);
+    REQUIRE(inbox.on_placed_data(data_frame(chunk, 0, 100, fill), kLayout).has_value());
+    CHECK(inbox.place_for(1, kLayout).payload ==
+          inbox.place_for(1, kLayout).buffer->payload() + 100);
+    CHECK(bytes_of(inbox.on_placed_data(data_frame(chunk, 100, kChunk - 100, fill), kLayout)) ==
+          Bytes(kChunk, fill));
+  }
+  CHECK(inbox.pool->used_bytes() == 0);
+}
+
+TEST_CASE("data that was taken for another chunk's comes to its own, and harms neither") {
+  Inbox inbox;
+  inbox.on_requested(0);
+  inbox.on_requested(1);
+  REQUIRE(inbox.on_placed_data(data_frame(0, 0, 100, 1), kLayout).has_value());
+  REQUIRE(inbox.on_placed_data(data_frame(1, 0, 5000, 2), kLayout).has_value());
+  REQUIRE(inbox.on_placed_data(data_frame(0, 100, 50, 1), kLayout).has_value());
+  CHECK(bytes_of(inbox.on_placed_data(data_frame(1, 5000, kChunk - 5000, 2), kLayout)) ==
+        Bytes(kChunk, 2));
+  CHECK(bytes_of(inbox.on_placed_data(data_frame(0, 150, kChunk - 150, 1), kLayout)) ==
+        Bytes(kChunk, 1));
+}
+
+TEST_CASE("a frame that claims more than a chunk has room for is given no place") {
+  Inbox inbox;
+  inbox.on_requested(0);
+  REQUIRE(inbox.make_room(*inbox.pool, kLayout, [] {}));
+  CHECK_FALSE(inbox.place_for(kChunk + 1, kLayout).buffer);
+  REQUIRE(inbox.on_data(data_frame(0, 0, 100), kLayout).has_value());
+  CHECK(inbox.place_for(kChunk - 100, kLayout).buffer);
+  CHECK_FALSE(inbox.place_for(kChunk - 99, kLayout).buffer);
+}
+
+TEST_CASE("the place of a frame outlasts its chunk, and no memory is held for nothing") {
+  Inbox inbox;
+  inbox.on_requested(0);
+  REQUIRE(inbox.on_data(data_frame(0, 0, 100), kLayout).has_value());
+  ChunkInbox::Place place = inbox.place_for(200, kLayout);
+  inbox.drop(0);
+  place.payload[199] = 1;
+  place = {};
+  CHECK(inbox.pool->used_bytes() == 0);
+  inbox.on_reject(0);
+  inbox.on_requested(1);
+  REQUIRE(inbox.make_room(*inbox.pool, kLayout, [] {}));
+  inbox.on_reject(1);
+  CHECK(inbox.pool->used_bytes() == 0);
+}
+
+TEST_CASE("without memory there is no room, until some is given back") {
+  Inbox inbox;
+  inbox.pool = std::make_shared<net::BufferPool>(kChunk);
+  net::BufferRef other = inbox.pool->take(kChunk, [] {});
+  inbox.on_requested(0);
+  bool called = false;
+  CHECK_FALSE(inbox.make_room(*inbox.pool, kLayout, [&] { called = true; }));
+  CHECK_FALSE(called);
+  other.reset();
+  CHECK(called);
+  CHECK(inbox.make_room(*inbox.pool, kLayout, [] {}));
 }

@@ -1,5 +1,6 @@
 #include "net/outbox.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 #include "net/chunk_inbox.h"
@@ -13,35 +14,37 @@ namespace {
 
 constexpr std::uint32_t kChunk = kMinChunkBytes;
 
-// Chunks whose bytes are their index; those from `bad` on cannot be read.
-class Reader : public ChunkReader {
- public:
-  Status read(ChunkIndex chunk, std::uint32_t, MutableBytes out) const override {
-    if (chunk >= bad) return Error{ErrorCode::kIo, "gone"};
-    std::fill(out.begin(), out.end(), static_cast<std::uint8_t>(chunk));
-    return {};
-  }
-  ChunkIndex bad = 100;
-};
-
-// An outbox, and what the other side reads of it.
+// An outbox, the disk it has chunks read from, and what the other side reads of it. The bytes of a
+// chunk are its index.
 struct Line {
-  std::shared_ptr<Reader> reader = std::make_shared<Reader>();
-  net::ContentIo io{nullptr, Layout{3 * std::uint64_t{kChunk}, kChunk}, reader, nullptr, {}};
+  Layout layout{3 * std::uint64_t{kChunk}, kChunk};
   Secret key = Secret::random();
   Sealer sealer{Cipher::kChaCha20Poly1305, key};
   Opener opener{Cipher::kChaCha20Poly1305, key};
   Outbox outbox;
-  Bytes out;
-  std::size_t used = 0;
+  Bytes out, sent;
+  std::shared_ptr<net::BufferPool> pool = std::make_shared<net::BufferPool>(1 << 20);
 
+  void read(const Outbox::Block& block) {
+    const net::BufferRef buffer = pool->take_anyway(kChunk);
+    std::fill_n(buffer->payload(), block.bytes, static_cast<std::uint8_t>(block.chunk));
+    outbox.on_read(block, buffer);
+  }
+  void read_all() {
+    while (const auto block = outbox.next_read(layout)) read(*block);
+  }
   Outbox::Filled fill(std::size_t payload_bytes = 16 * 1024) {
-    return outbox.fill(out, used, &sealer, &io, payload_bytes);
+    read_all();
+    std::size_t used = 0;
+    Outbox::Filled filled = outbox.fill(out, used, &sealer, layout, payload_bytes);
+    sent.assign(out.begin(), out.begin() + static_cast<long>(used));
+    sent.insert(sent.end(), filled.frame.begin(), filled.frame.end());
+    return filled;
   }
   // 'm' and the first byte of each message frame, 'd' and the chunk of each data frame.
   std::string frames() {
     std::string text;
-    MutableBytes rest = MutableBytes(out).first(used);
+    MutableBytes rest = sent;
     while (!rest.empty()) {
       const auto header = parse_frame_header(rest);
       REQUIRE(header.has_value());
@@ -49,6 +52,12 @@ struct Line {
       const auto body = opener.open(rest.first(whole));
       REQUIRE(body.has_value());
       const bool data = header->kind == FrameKind::kData;
+      if (data) {
+        const auto payload = body->subspan(net::kDataHeaderBytes);
+        const auto chunk = static_cast<std::uint8_t>(get_u32(body->data()));
+        CHECK(std::count(payload.begin(), payload.end(), chunk) ==
+              static_cast<long>(payload.size()));
+      }
       text += data ? "d" + std::to_string(get_u32(body->data())) : "m" + std::to_string((*body)[0]);
       rest = rest.subspan(whole);
     }
@@ -99,13 +108,64 @@ TEST_CASE("the rest of a chunk can be taken back until its last frame is taken")
 TEST_CASE("a chunk that cannot be read is given up, and what is before it still goes") {
   init_crypto();
   Line line;
-  line.reader->bad = 2;
   line.outbox.push_message({5});
   line.outbox.push_chunk(2);
-  const Outbox::Filled filled = line.fill();
-  REQUIRE(filled.unreadable);
-  CHECK(filled.unreadable->chunk == 2);
+  const auto block = line.outbox.next_read(line.layout);
+  REQUIRE(block);
+  CHECK(line.outbox.on_unreadable(*block));
+  line.fill();
   CHECK(line.frames() == "m5");
+  CHECK(line.outbox.empty());
+}
+
+TEST_CASE("messages go while a chunk is still being read") {
+  init_crypto();
+  Line line;
+  line.outbox.push_chunk(1);
+  const auto block = line.outbox.next_read(line.layout);
+  CHECK_FALSE(line.outbox.ready());
+  line.outbox.push_message({5});
+  CHECK(line.outbox.ready());
+  line.fill();
+  CHECK(line.frames() == "m5");
+  line.read(*block);
+  CHECK(line.outbox.ready());
+}
+
+TEST_CASE("only so much is read ahead, also for chunks that are taken back as fast as given") {
+  init_crypto();
+  Line line;
+  line.layout = Layout{std::uint64_t{64} * 1024 * 1024, 4 * 1024 * 1024};
+  line.outbox.push_chunk(0);
+  line.outbox.push_chunk(1);
+  std::vector<Outbox::Block> reads;
+  for (int i = 0; i < 100; ++i) {
+    while (const auto block = line.outbox.next_read(line.layout)) reads.push_back(*block);
+    line.outbox.drop_chunk(0);
+    line.outbox.push_chunk(0);
+  }
+  CHECK(reads.size() == Outbox::kMaxReads);
+  CHECK(reads[0].bytes == Outbox::kBlockBytes);
+  CHECK(reads[1].offset == Outbox::kBlockBytes);
+}
+
+TEST_CASE("what is read for a chunk that was taken back meanwhile is not sent twice") {
+  init_crypto();
+  Line line;
+  line.outbox.push_chunk(1);
+  const auto old = line.outbox.next_read(line.layout);
+  line.outbox.drop_chunk(1);
+  CHECK_FALSE(line.outbox.on_unreadable(*old));
+  line.outbox.push_chunk(1);
+  const auto first = line.outbox.next_read(line.layout);
+  line.outbox.drop_chunk(1);
+  line.outbox.push_chunk(1);
+  const auto second = line.outbox.next_read(line.layout);
+  REQUIRE(second);
+  line.read(*first);
+  line.read(*second);
+  CHECK(line.fill(kChunk).ends == ChunkIndex{1});
+  CHECK(line.frames() == "d1");
   CHECK(line.outbox.empty());
 }
 
@@ -115,8 +175,8 @@ TEST_CASE(
   Line line;
   line.outbox.push_plain(Bytes{1, 2, 3});
   CHECK(line.outbox.message_bytes() == 3);
-  line.outbox.fill(line.out, line.used, nullptr, nullptr, 0);
-  CHECK(Bytes(line.out.begin(), line.out.begin() + static_cast<long>(line.used)) == Bytes{1, 2, 3});
+  line.fill();
+  CHECK(line.sent == Bytes{1, 2, 3});
   line.outbox.push_message(Bytes(100));
   CHECK(line.outbox.message_bytes() == 100 + kFrameOverheadBytes);
   line.fill();

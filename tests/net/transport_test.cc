@@ -1,6 +1,10 @@
 #include "net/transport.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <future>
+
+#include "crypto/digest.h"
 
 using namespace p2p;
 using namespace p2p::net;
@@ -114,4 +118,135 @@ TEST_CASE("a flood of messages arrives whole, pause after pause") {
   for (std::size_t i = 0; i < kMessages; ++i) pair.client.send(id, peer::Message(peer::Request{5}));
   pair.run_until([&] { return pair.server_events.size() >= kMessages + 2; });
   CHECK(pair.server_events.size() == kMessages + 2);
+}
+
+namespace {
+
+// A gate that nobody passes before it is opened: a disk that hangs.
+struct Gate {
+  std::promise<void> opened;
+  std::shared_future<void> passed{opened.get_future()};
+};
+
+// Chunks of zeros; reading and writing the first of them hangs.
+class HangingDisk : public ChunkReader, public ChunkWriter {
+ public:
+  explicit HangingDisk(const Gate& gate) : passed_(gate.passed) {}
+  Status read(ChunkIndex chunk, std::uint32_t, MutableBytes out) const override {
+    if (chunk == 0) passed_.wait();
+    std::fill(out.begin(), out.end(), std::uint8_t{0});
+    return {};
+  }
+  Status write_chunk(ChunkIndex, ByteView) override {
+    passed_.wait();
+    return {};
+  }
+
+ private:
+  std::shared_future<void> passed_;
+};
+
+constexpr std::uint64_t kDiskChunks = 3;
+
+std::shared_ptr<const ContentIo> io_with(std::shared_ptr<HangingDisk> disk, bool writes) {
+  auto manifest = std::make_shared<Manifest>();
+  manifest->chunk_bytes = kMinChunkBytes;
+  manifest->chunk_hashes.assign(kDiskChunks, chunk_digest(Bytes(kMinChunkBytes)));
+  auto io = std::make_shared<ContentIo>();
+  io->layout = Layout{kDiskChunks * kMinChunkBytes, kMinChunkBytes};
+  io->manifest = std::move(manifest);
+  io->reader = disk;
+  if (writes) io->writer = disk;
+  return io;
+}
+
+template <typename T>
+std::size_t count(const std::vector<Event>& events) {
+  return static_cast<std::size_t>(std::count_if(events.begin(), events.end(), [](const Event& e) {
+    return std::holds_alternative<T>(e.what);
+  }));
+}
+
+// A pair with two connections, the client's ids in the order of their dials. Both sides have said
+// Join.
+struct Joined : Pair {
+  std::vector<ConnectionId> at_client, at_server;
+
+  Joined() {
+    init_crypto();
+    REQUIRE(server.listen(kAnyPort).has_value());
+    for (std::size_t i = 0; i < 2; ++i) {
+      at_client.push_back(client.dial(server.local(), psk));
+      run_until([&] { return count<Opened>(server_events) == i + 1; });
+      for (const Event& event : server_events)
+        if (std::holds_alternative<Opened>(event.what)) last_opened = event.connection;
+      at_server.push_back(last_opened);
+      client.send(at_client[i], peer::Message(peer::Join{}));
+    }
+    run_until(
+        [&] { return count<Received>(server_events) == 2 && count<Opened>(client_events) == 2; });
+  }
+  // The client asks for the chunk, and the server sends it.
+  void transfer(std::size_t connection, ChunkIndex chunk) {
+    client.send(at_client[connection], peer::Message(peer::Request{chunk}));
+    server.send_chunk(at_server[connection], chunk);
+  }
+  ConnectionId last_opened = 0;
+};
+
+}  // namespace
+
+TEST_CASE("a disk that hangs while a chunk is read holds up neither messages nor what is written") {
+  Gate gate;
+  Joined pair;
+  const auto slow = std::make_shared<HangingDisk>(gate);
+  for (ConnectionId id : pair.at_server) pair.server.attach(id, io_with(slow, false));
+  pair.transfer(0, 0);
+  const std::size_t before = count<Received>(pair.client_events);
+  for (ConnectionId id : pair.at_server) pair.server.send(id, peer::Message(peer::Request{1}));
+  pair.run_until([&] { return count<Received>(pair.client_events) == before + 2; });
+  CHECK(count<ChunkSent>(pair.server_events) == 0);
+  gate.opened.set_value();
+  pair.run_until([&] { return count<ChunkSent>(pair.server_events) == 1; });
+}
+
+TEST_CASE(
+    "a disk that hangs while a chunk is written holds up neither what else comes in nor goes out") {
+  Gate gate, open;
+  open.opened.set_value();
+  Joined pair;
+  for (std::size_t i = 0; i < 2; ++i) {
+    pair.server.attach(pair.at_server[i], io_with(std::make_shared<HangingDisk>(open), true));
+    pair.client.attach(pair.at_client[i], io_with(std::make_shared<HangingDisk>(gate), true));
+  }
+  pair.transfer(0, 1);
+  pair.run_until([&] { return count<ChunkData>(pair.client_events) >= 1; });
+  // While it hangs: another chunk on another connection, messages, and chunks the other way.
+  pair.transfer(1, 2);
+  pair.server.send(pair.at_server[0], peer::Message(peer::Request{1}));
+  pair.run_until([&] { return find<Received>(pair.client_events) != nullptr; });
+  pair.client.send_chunk(pair.at_client[0], 1);
+  pair.run_until([&] {
+    return count<ChunkSent>(pair.server_events) == 2 &&
+           count<ChunkVerified>(pair.server_events) == 1;
+  });
+  CHECK(count<ChunkVerified>(pair.client_events) == 0);
+  gate.opened.set_value();
+  pair.run_until([&] { return count<ChunkVerified>(pair.client_events) == 2; });
+}
+
+TEST_CASE("a connection that closes while its chunk is written tells of the chunk first") {
+  Gate gate, open;
+  open.opened.set_value();
+  Joined pair;
+  pair.server.attach(pair.at_server[0], io_with(std::make_shared<HangingDisk>(open), false));
+  pair.client.attach(pair.at_client[0], io_with(std::make_shared<HangingDisk>(gate), true));
+  pair.transfer(0, 1);
+  pair.run_until([&] { return count<ChunkSent>(pair.server_events) == 1; });
+  pair.server.close(pair.at_server[0]);
+  pair.run_until([&] { return count<ChunkData>(pair.client_events) >= 1; });
+  CHECK(count<Closed>(pair.client_events) == 0);
+  gate.opened.set_value();
+  pair.run_until([&] { return count<Closed>(pair.client_events) == 1; });
+  CHECK(count<ChunkVerified>(pair.client_events) == 1);
 }

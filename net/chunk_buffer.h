@@ -1,0 +1,73 @@
+// ChunkBuffer: memory for the payload of a chunk, or of a part of one, on its way between socket
+// and disk. BufferPool: where a lane has them from; what a lane holds of payload at any time is
+// bounded by it.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "base/bytes.h"
+
+namespace p2p::net {
+
+class ChunkBuffer {
+ public:
+  // The payload begins on a cache line. The kernel copies to and from such an address up to four
+  // times as fast as to one a few bytes behind it (rep movsb on AMD's Zen 3).
+  static constexpr std::size_t kAlignment = 64;
+  // So much may be touched before the payload, for the head of a frame that is opened or sealed in
+  // place,
+  static constexpr std::size_t kBefore = kAlignment;
+  // and so much behind it: for the frame's tag, and what a read takes in of the next frame.
+  static constexpr std::size_t kBehind = 2048;
+
+  explicit ChunkBuffer(std::size_t bytes);
+  ChunkBuffer(const ChunkBuffer&) = delete;
+  ~ChunkBuffer();
+
+  std::size_t size() const { return bytes_; }  // of payload
+  std::uint8_t* payload() { return memory_ + kBefore; }
+
+ private:
+  std::size_t bytes_;
+  std::uint8_t* memory_;  // kBefore, payload, kBehind
+};
+
+// Goes back to its pool with the last copy, on whatever thread that is.
+using BufferRef = std::shared_ptr<ChunkBuffer>;
+
+// Thread-safe.
+class BufferPool : public std::enable_shared_from_this<BufferPool> {
+ public:
+  explicit BufferPool(std::size_t limit_bytes) : limit_bytes_(limit_bytes) {}
+
+  // Null where the limit does not allow it now; then `retry` is called once, from the thread that
+  // gives back the next buffer. One buffer there is always, however large.
+  BufferRef take(std::size_t bytes, std::function<void()> retry);
+  // Whatever the limit says: for what is bounded by other means.
+  BufferRef take_anyway(std::size_t bytes);
+
+  // Nobody is called any more.
+  void forget_waiting();
+
+  std::size_t used_bytes() const;
+
+  // Buffers that nobody uses are kept up to this, for the next.
+  static constexpr std::size_t kKeptBytes = 8 * 1024 * 1024;
+
+ private:
+  BufferRef hand_out(std::size_t bytes, std::unique_lock<std::mutex> lock);
+  void give_back(std::unique_ptr<ChunkBuffer> buffer);
+
+  const std::size_t limit_bytes_;
+  mutable std::mutex mutex_;
+  // All guarded by mutex_.
+  std::size_t used_bytes_ = 0, kept_bytes_ = 0;
+  std::vector<std::unique_ptr<ChunkBuffer>> kept_;
+  std::vector<std::function<void()>> waiting_;
+};
+
+}  // namespace p2p::net

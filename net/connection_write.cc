@@ -1,0 +1,142 @@
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+
+#include "absl/strings/str_cat.h"
+#include "net/connection.h"
+#include "net/lane.h"
+#include "net/socket_error.h"
+
+namespace p2p::net {
+
+void Connection::send(const WireMessage& message) {
+  if (closed_ || finishing_ || !session_) return;
+  note_outgoing(message);
+  outbox_.push_message(encode_wire(message));
+  if (within_budget()) pump();
+}
+
+void Connection::send_manifest_part(std::uint32_t offset) {
+  peer::ManifestPart part;
+  const Bytes& encoded = io_->encoded_manifest;
+  if (offset < encoded.size()) {
+    part.total_bytes = static_cast<std::uint32_t>(encoded.size());
+    part.offset = offset;
+    const auto from = encoded.begin() + static_cast<std::ptrdiff_t>(offset);
+    part.data.assign(from, from + static_cast<std::ptrdiff_t>(std::min(peer::kMaxManifestPartBytes,
+                                                                       encoded.size() - offset)));
+  }
+  send(peer::Message(std::move(part)));
+}
+
+void Connection::send_chunk(ChunkIndex chunk) {
+  if (closed_ || finishing_) return;
+  outbox_.push_chunk(chunk);
+  read_ahead();
+}
+
+void Connection::stop_sending(ChunkIndex chunk) {
+  if (outbox_.drop_chunk(chunk)) tell(SendStopped{chunk});
+}
+
+void Connection::write(ByteView plain) {
+  outbox_.push_plain(plain);
+  if (within_budget()) pump();
+}
+
+bool Connection::within_budget() {
+  if (outbox_.message_bytes() + (writing_ ? out_used_ : 0) <= budget_->send_queue_bytes)
+    return true;
+  close(Error{ErrorCode::kLimit,
+              absl::StrCat(remote_.to_string(), " does not read what it is sent")});
+  return false;
+}
+
+void Connection::read_ahead() {
+  while (const auto block = io_ ? outbox_.next_read(io_->layout) : std::nullopt) {
+    const BufferRef buffer = lane_.buffers()->take_anyway(
+        std::min<std::size_t>(Outbox::kBlockBytes, io_->layout.chunk_bytes));
+    lane_.reader().post([&lane = lane_, weak = weak_from_this(), io = io_, block = *block, buffer] {
+      Status read =
+          io->reader->read(block.chunk, block.offset, MutableBytes(buffer->payload(), block.bytes));
+      lane.loop().post([weak, block, buffer, read = std::move(read)] {
+        const auto connection = weak.lock();
+        if (connection && !connection->closed_) connection->on_block(block, buffer, read);
+      });
+    });
+  }
+}
+
+void Connection::on_block(const Outbox::Block& block, BufferRef buffer, Status read) {
+  if (read)
+    outbox_.on_read(block, std::move(buffer));
+  else if (outbox_.on_unreadable(block))
+    tell(ChunkUnreadable{block.chunk, std::move(read).error()});
+  pump();
+}
+
+void Connection::pump() {
+  while (!closed_ && !writing_ && outbox_.ready()) write_next();
+  if (closed_) return;
+  read_ahead();
+  if (writing_) return;
+  pace_.on_idle();
+  if (!outbox_.empty()) return;
+  out_ = {};  // an idle connection holds no memory
+  filled_ = {};
+  if (finishing_) finish();
+}
+
+void Connection::write_next() {
+  static const Layout kNoLayout{};
+  filled_ = outbox_.fill(out_, out_used_, session_ ? &session_->sealer : nullptr,
+                         io_ ? io_->layout : kNoLayout, pace_.ahead_bytes());
+  pace_.on_write(Loop::now());
+  std::array<uv_buf_t, 2> parts;
+  unsigned count = 0;
+  const auto add = [&](std::uint8_t* bytes, std::size_t size) {
+    if (size > 0)
+      parts[count++] = uv_buf_init(reinterpret_cast<char*>(bytes), static_cast<unsigned>(size));
+  };
+  add(out_.data(), out_used_);
+  add(filled_.frame.data(), filled_.frame.size());
+  auto* const stream = reinterpret_cast<uv_stream_t*>(&socket_);
+  const int taken = uv_try_write(stream, parts.data(), count);
+  if (taken < 0 && taken != UV_EAGAIN) return close(socket_error("cannot send to", remote_, taken));
+  auto left = static_cast<std::size_t>(std::max(taken, 0));
+  uv_buf_t* next = parts.data();
+  for (; count > 0 && left >= next->len; --count) left -= (next++)->len;
+  if (count == 0) return on_written(0);
+  next->base += left;
+  next->len -= left;
+  write_.data = this;
+  writing_ = true;
+  const int status = uv_write(&write_, stream, next, count, [](uv_write_t* done, int result) {
+    auto* self = static_cast<Connection*>(done->data);
+    self->writing_ = false;
+    if (self->closed_) return;
+    self->on_written(result);
+    self->pump();
+  });
+  if (status == 0) return;
+  writing_ = false;
+  close(socket_error("cannot send to", remote_, status));
+}
+
+void Connection::on_written(int status) {
+  if (status != 0) return close(socket_error("cannot send to", remote_, status));
+  if (pace_.on_written(out_used_ + filled_.frame.size(), Loop::now())) set_not_sent_limit();
+  if (filled_.ends) tell(ChunkSent{*filled_.ends});
+}
+
+// What the kernel has taken and not sent can neither be cancelled nor overtaken by a message.
+void Connection::set_not_sent_limit() {
+  uv_os_fd_t fd;
+  if (uv_fileno(reinterpret_cast<uv_handle_t*>(&socket_), &fd) != 0) return;
+  const int bytes = static_cast<int>(pace_.ahead_bytes());
+  setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof bytes);
+}
+
+}  // namespace p2p::net
