@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -7,6 +8,25 @@
 #include "crypto/digest.h"
 
 namespace p2p {
+namespace {
+
+// What is read at once: it is still in the core's own cache when it is hashed, and so many times
+// larger than a call costs. (On 5 GiB in the page cache a whole chunk at once took twice as long.)
+constexpr std::size_t kReadBytes = 128 * 1024;
+
+Result<Digest> hash_chunk(const ChunkReader& reader, ChunkIndex chunk, std::uint32_t length,
+                          Bytes& buffer) {
+  Hasher hasher;
+  for (std::uint32_t at = 0; at < length;) {
+    const auto part = MutableBytes(buffer).first(std::min<std::size_t>(kReadBytes, length - at));
+    P2P_TRY(reader.read(chunk, at, part));
+    hasher.update(part);
+    at += static_cast<std::uint32_t>(part.size());
+  }
+  return hasher.finish();
+}
+
+}  // namespace
 
 Status hash_chunks(const Layout& layout, const ChunkReader& reader, const Bitfield& which,
                    const HashJob& job,
@@ -18,7 +38,7 @@ Status hash_chunks(const Layout& layout, const ChunkReader& reader, const Bitfie
   ChunkIndex next = 0;
   std::uint64_t done = 0;
   const auto work = [&] {
-    Bytes buffer;
+    Bytes buffer(kReadBytes);
     for (;;) {
       ChunkIndex chunk;
       {
@@ -27,12 +47,10 @@ Status hash_chunks(const Layout& layout, const ChunkReader& reader, const Bitfie
         if (chunk >= which.size() || job.stop.stop_requested()) return;
         next = chunk + 1;
       }
-      buffer.resize(layout.length_of(chunk));
-      Status read = reader.read(chunk, 0, buffer);
-      Result<Digest> digest =
-          read ? Result<Digest>(chunk_digest(buffer)) : Result<Digest>(std::move(read).error());
+      const std::uint32_t length = layout.length_of(chunk);
+      Result<Digest> digest = hash_chunk(reader, chunk, length, buffer);
       std::lock_guard lock(mutex);
-      done += buffer.size();
+      done += length;
       if (!each(chunk, std::move(digest))) next = which.size();
       if (job.progress) job.progress(done, total);
     }
