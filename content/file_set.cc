@@ -17,10 +17,13 @@
 namespace p2p {
 namespace {
 
+std::int64_t nanoseconds(const timespec& time) {
+  return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
 FileStamp stamp_of(const struct stat& status) {
-  return {static_cast<std::uint64_t>(status.st_size),
-          std::int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec,
-          static_cast<std::uint64_t>(status.st_ino)};
+  return {static_cast<std::uint64_t>(status.st_size), nanoseconds(status.st_mtim),
+          static_cast<std::uint64_t>(status.st_ino), nanoseconds(status.st_ctim)};
 }
 
 // A run of bytes within one file.

@@ -25,7 +25,12 @@ struct FileStamp {
   std::uint64_t size_bytes = 0;
   std::int64_t mtime_ns = 0;
   std::uint64_t inode = 0;
-  bool operator==(const FileStamp&) const = default;
+  // A rename, a chmod or a new link moves it too, so that it says nothing against a file that is
+  // being served: not compared. But nobody can set it back.
+  std::int64_t ctime_ns = 0;
+  bool operator==(const FileStamp& other) const {
+    return size_bytes == other.size_bytes && mtime_ns == other.mtime_ns && inode == other.inode;
+  }
 };
 
 class FileSet : public ChunkReader {

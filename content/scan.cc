@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -184,6 +185,43 @@ Status compare_stamps(const Manifest& manifest, const std::vector<FileStamp>& be
   return {};
 }
 
+std::int64_t system_clock_ns() {
+  return std::chrono::nanoseconds(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+// What the next scan may rely upon: files that were the same before and after, and had been so for
+// a while at the first look.
+HashRecord record_of(const Manifest& manifest, std::vector<FileStamp> before,
+                     const std::vector<FileStamp>& after, std::int64_t first_look_ns) {
+  for (std::size_t i = 0; i < before.size(); ++i) {
+    FileStamp& stamp = before[i];
+    if (stamp != after[i] || stamp.ctime_ns != after[i].ctime_ns ||
+        std::max(stamp.mtime_ns, stamp.ctime_ns) > first_look_ns - kUnsettledNs)
+      stamp.inode = 0;
+  }
+  return {manifest.chunk_bytes, std::move(before), manifest.chunk_hashes};
+}
+
+std::uint64_t bytes_of_chunks(const Layout& layout, const Bitfield& which) {
+  std::uint64_t bytes = 0;
+  for (ChunkIndex i = which.next_set(0); i < which.size(); i = which.next_set(i + 1))
+    bytes += layout.length_of(i);
+  return bytes;
+}
+
+// Fills in what is known; the chunks that are left.
+Bitfield take_known(Manifest& manifest, const HashRecord& known,
+                    const std::vector<FileStamp>& stamps) {
+  const Layout layout = manifest.layout();
+  Bitfield left(layout.chunk_count(), true);
+  const Bitfield same = unchanged_chunks(known, layout, stamps);
+  for (ChunkIndex i = same.next_set(0); i < same.size(); i = same.next_set(i + 1)) {
+    manifest.chunk_hashes[i] = known.chunk_hashes[i];
+    left.reset(i);
+  }
+  return left;
+}
+
 }  // namespace
 
 Result<Scan> scan_path(const fs::path& given, const ScanOptions& options) {
@@ -192,18 +230,27 @@ Result<Scan> scan_path(const fs::path& given, const ScanOptions& options) {
   P2P_TRY(prepare(listed, given, options));
   auto manifest = std::make_shared<Manifest>(std::move(listed));
   P2P_ASSIGN(auto files, FileSet::open(manifest, path, FileSet::Mode::kRead));
+  const std::int64_t first_look_ns =
+      options.wall_clock_ns ? options.wall_clock_ns() : system_clock_ns();
   P2P_ASSIGN(const auto stamps, files->take_stamps());
   P2P_TRY(compare_stamps(*manifest, stamps, stamps, path));
   // From here on a file that changes is noticed by the reads themselves, and after the last by a
   // second look.
   files->expect_stamps(stamps);
   const Layout layout = manifest->layout();
+  const Bitfield unknown = options.known ? take_known(*manifest, *options.known, stamps)
+                                         : Bitfield(layout.chunk_count(), true);
   P2P_TRY(hash_readable_chunks(
-      layout, *files, Bitfield(layout.chunk_count(), true), options.job,
+      layout, *files, unknown, options.job,
       [&](ChunkIndex chunk, const Digest& digest) { manifest->chunk_hashes[chunk] = digest; }));
-  P2P_ASSIGN(const auto stamps_after, files->take_stamps());
+  auto stamps_after = stamps;
+  if (unknown.count() > 0) {
+    P2P_ASSIGN(stamps_after, files->take_stamps());
+  }
   P2P_TRY(compare_stamps(*manifest, stamps, stamps_after, path));
-  return Scan{std::move(manifest), std::move(files)};
+  HashRecord record = record_of(*manifest, stamps, stamps_after, first_look_ns);
+  return Scan{std::move(manifest), std::move(files), std::move(record),
+              bytes_of_chunks(layout, unknown)};
 }
 
 Result<std::unique_ptr<FileSet>> open_checked_source(std::shared_ptr<const Manifest> manifest,

@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "content/chunk_reader.h"
 #include "content/file_set.h"
+#include "content/hash_record.h"
 #include "content/manifest.h"
 
 namespace p2p {
@@ -16,11 +17,17 @@ namespace p2p {
 struct ScanOptions {
   std::optional<std::uint32_t> chunk_bytes;  // pick_chunk_bytes otherwise
   HashJob job = {};
+  // Of an earlier scan: what has not changed since is not hashed again.
+  std::shared_ptr<const HashRecord> known = nullptr;
+  // Since 1970; the system's clock where tests do not say otherwise.
+  std::function<std::int64_t()> wall_clock_ns = nullptr;
 };
 
 struct Scan {
   std::shared_ptr<const Manifest> manifest;
   std::unique_ptr<FileSet> files;  // reads the source, and notices when it changes
+  HashRecord record;               // for the next scan
+  std::uint64_t hashed_bytes = 0;  // the others were known
 };
 
 // Walks and hashes `path`, a file or a folder (a symlink given here is resolved first). Errors:

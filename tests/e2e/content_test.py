@@ -1,6 +1,7 @@
 """What is fetched is what was seeded: files, folders, names, links, both address families."""
 
 import os
+import time
 import unittest
 
 from harness import CORRUPT, OK, EndToEnd
@@ -47,6 +48,35 @@ class Contents(EndToEnd):
         (root / "loop").symlink_to("loop")
         (root / "up").symlink_to("..")
         self.check(root)
+
+    def test_a_second_seed_hashes_what_has_changed(self):
+        root = self.folder / "tree"
+        root.mkdir()
+        for name in "abcdefgh":
+            (root / name).write_bytes(os.urandom(1 << 20))
+        time.sleep(2.1)  # younger files are hashed again
+        seeder, first = self.seed(root)
+        seeder.stop()
+        seeder, second = self.seed(root)
+        self.assertEqual(first, second)
+        self.assertIn("hashed 0 B of 8.00 MiB", seeder.error_text())
+        seeder.stop()
+        with open(root / "c", "r+b") as file:
+            file.write(b"other")
+        seeder, third = self.seed(root)
+        self.assertNotEqual(first, third)
+        self.assertIn("hashed 1.00 MiB of 8.00 MiB", seeder.error_text())
+        fetcher = self.fetch(third, self.folder / "got")
+        self.assert_fetched(fetcher, root, self.folder / "got")
+        seeder.stop()
+        for record in self.folder.rglob("*.hashes"):
+            record.write_bytes(record.read_bytes()[:-1])
+        seeder, fourth = self.seed(root)
+        self.assertEqual(third, fourth)
+        self.assertNotIn("has not changed", seeder.error_text())
+        seeder.stop()
+        seeder, _ = self.seed(root, "--rehash")
+        self.assertNotIn("has not changed", seeder.error_text())
 
     def test_an_empty_folder_arrives(self):
         (self.folder / "nothing").mkdir()

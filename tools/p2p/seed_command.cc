@@ -21,7 +21,11 @@ struct Options {
   std::string path, link, listen, chunk_size, cluster_key, zone;
   std::vector<std::string> trackers, advertised;
   unsigned lanes = default_lanes();
+  bool rehash = false;
 };
+
+// Less than this is hashed sooner than looked up.
+constexpr std::uint64_t kMinKeptBytes = 1024 * 1024;
 
 // What is to be served, and under which secrets.
 struct Source {
@@ -29,10 +33,30 @@ struct Source {
   std::shared_ptr<FileSet> files;
 };
 
+// With the hashes of an earlier scan, which are kept for the next.
+Result<Scan> scan_with_cache(const std::filesystem::path& path, ScanOptions how, bool rehash) {
+  const auto cache = open_hash_cache();
+  P2P_ASSIGN(const Digest key, HashCache::key_of(path, how.chunk_bytes.value_or(0)));
+  if (cache && !rehash)
+    if (auto known = cache->load(key)) how.known = std::make_shared<HashRecord>(*std::move(known));
+  P2P_ASSIGN(Scan scanned, scan_path(path, how));
+  const std::uint64_t total = scanned.manifest->layout().total_bytes;
+  if (!cache || total < kMinKeptBytes) return scanned;
+  if (how.known && scanned.hashed_bytes == 0) {
+    cache->touch(key);
+  } else if (Status kept = cache->save(key, scanned.record); !kept) {
+    net::log_warn("all will be hashed again next time: " + kept.error().message);
+  }
+  if (how.known && scanned.hashed_bytes < total)
+    net::log_info(absl::StrCat("hashed ", format_bytes(scanned.hashed_bytes), " of ",
+                               format_bytes(total), ": the rest has not changed since last time"));
+  return scanned;
+}
+
 Result<Source> scan(const Options& options) {
   ProgressLine line;
-  P2P_ASSIGN(const ScanOptions how, scan_options(line, options.chunk_size));
-  P2P_ASSIGN(Scan scanned, scan_path(options.path, how));
+  P2P_ASSIGN(ScanOptions how, scan_options(line, options.chunk_size));
+  P2P_ASSIGN(Scan scanned, scan_with_cache(options.path, std::move(how), options.rehash));
   return Source{scanned.manifest, std::move(scanned.files)};
 }
 
@@ -163,6 +187,10 @@ void add_seed(CLI::App& app, Run& run) {
                   "Key file of `p2p keygen`: the link then needs it too");
   add_flag_option(*command, "--zone", options->zone,
                   "Where this host is, like rack-17: little is fetched from other zones");
+  command
+      ->add_flag("--rehash", options->rehash,
+                 "Hash all of it, also files that have not changed since they were last hashed")
+      ->envname("P2P_REHASH");
   add_flag_option(*command, "--lanes", options->lanes, "Worker threads")
       ->check(CLI::Range(1u, 64u));
   command->footer(

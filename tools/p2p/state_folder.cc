@@ -21,14 +21,24 @@ Error io_error(const std::string& what, const std::filesystem::path& path) {
                absl::StrCat("cannot ", what, " ", path.string(), ": ", std::strerror(errno))};
 }
 
-Result<std::filesystem::path> seed_file(const ContentId& content) {
+Status make_private_folder(const std::filesystem::path& folder) {
+  if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
+    return io_error("make the folder", folder);
+  return {};
+}
+
+Result<std::filesystem::path> make_state_folder() {
   P2P_ASSIGN(const std::filesystem::path folder, state_folder());
-  const std::filesystem::path seeds = folder / "seeds";
   std::error_code failure;
   std::filesystem::create_directories(folder.parent_path(), failure);
-  for (const auto& made : {folder, seeds})
-    if (mkdir(made.c_str(), 0700) != 0 && errno != EEXIST) return io_error("make the folder", made);
-  return seeds / (content.hex() + ".json");
+  P2P_TRY(make_private_folder(folder));
+  return folder;
+}
+
+Result<std::filesystem::path> seed_file(const ContentId& content) {
+  P2P_ASSIGN(const std::filesystem::path folder, make_state_folder());
+  P2P_TRY(make_private_folder(folder / "seeds"));
+  return folder / "seeds" / (content.hex() + ".json");
 }
 
 }  // namespace
@@ -66,6 +76,11 @@ Status save_seed_state(const ContentId& content, const SeedState& state) {
   P2P_ASSIGN(const std::filesystem::path path, seed_file(content));
   const nlohmann::json json = {{"secret", state.secret.reveal()}, {"port", state.port}};
   return write_private_file(path, json.dump() + "\n", true);
+}
+
+Result<HashCache> open_hash_cache() {
+  P2P_ASSIGN(const std::filesystem::path folder, make_state_folder());
+  return HashCache(folder / "hashes");
 }
 
 Status write_private_file(const std::filesystem::path& path, const std::string& text,

@@ -1,5 +1,6 @@
 // The user's state folder: the secret and port of each content that was seeded, so that the same
-// content gives the same link again. Readable by the user alone.
+// content gives the same link again; and the hashes of what was scanned. Readable by the user
+// alone.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +8,7 @@
 
 #include "base/id.h"
 #include "base/result.h"
+#include "content/hash_cache.h"
 #include "crypto/keys.h"
 
 namespace p2p::cli {
@@ -23,6 +25,9 @@ Result<std::filesystem::path> state_folder();
 // secret would silently make old links useless.
 Result<SeedState> load_seed_state(const ContentId& content);
 Status save_seed_state(const ContentId& content, const SeedState& state);
+
+// The hashes of paths that were scanned before.
+Result<HashCache> open_hash_cache();
 
 // Writes a file that only the user can read, whole or not at all. kExists unless `replace`.
 Status write_private_file(const std::filesystem::path& path, const std::string& text, bool replace);
