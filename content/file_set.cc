@@ -64,7 +64,6 @@ struct FileSet::Impl {
     return is_single() ? root : root / path_of(file);
   }
 
-  // With the mutex held by the first, for the others.
   Result<std::shared_ptr<Fd>> descriptor(std::size_t file, bool create);
   Result<Fd> open_file(std::size_t file, bool create);
   Opened try_open(std::size_t file, bool create);
@@ -84,8 +83,11 @@ Opened FileSet::Impl::try_open(std::size_t file, bool create) {
   Opened opened = try_open_beneath(folder.get(), path_of(file), flags, 0666);
   if (opened.error_number != EMFILE && opened.error_number != ENFILE) return opened;
   // We can do with fewer.
-  open.clear();
-  recent.clear();
+  {
+    std::lock_guard lock(mutex);
+    open.clear();
+    recent.clear();
+  }
   return try_open_beneath(folder.get(), path_of(file), flags, 0666);
 }
 
@@ -102,12 +104,20 @@ Result<Fd> FileSet::Impl::open_file(std::size_t file, bool create) {
 }
 
 Result<std::shared_ptr<Fd>> FileSet::Impl::descriptor(std::size_t file, bool create) {
-  std::lock_guard lock(mutex);
-  if (const auto found = open.find(file); found != open.end()) {
+  const auto find = [&] {
+    const auto found = open.find(file);
+    if (found == open.end()) return false;
     recent.splice(recent.begin(), recent, found->second);
-    return recent.front().second;
+    return true;
+  };
+  {
+    std::lock_guard lock(mutex);
+    if (find()) return recent.front().second;
   }
+  // Meanwhile others open theirs, or the same.
   P2P_ASSIGN(Fd fd, open_file(file, create));
+  std::lock_guard lock(mutex);
+  if (find()) return recent.front().second;
   recent.emplace_front(file, std::make_shared<Fd>(std::move(fd)));
   open[file] = recent.begin();
   if (recent.size() > kMaxOpenFiles) {
@@ -190,8 +200,9 @@ Status FileSet::read(ChunkIndex chunk, std::uint32_t offset, MutableBytes out) c
   for (const Span& span : impl_->spans(impl_->layout.offset_of(chunk) + offset, out.size())) {
     P2P_ASSIGN(const auto fd, impl_->descriptor(span.file, false));
     P2P_TRY(impl_->check_stamp(span.file, fd->get()));
-    P2P_TRY(read_all(fd->get(), to, span.bytes, static_cast<off_t>(span.offset),
-                     impl_->shown_path(span.file)));
+    const auto offset_in_file = static_cast<off_t>(span.offset);
+    if (const int failure = try_read_all(fd->get(), to, span.bytes, offset_in_file); failure != 0)
+      return read_error(failure, impl_->shown_path(span.file));
     to += span.bytes;
   }
   return {};
@@ -202,8 +213,10 @@ Status FileSet::write(ChunkIndex chunk, ByteView bytes) {
   const std::uint8_t* from = bytes.data();
   for (const Span& span : impl_->spans(impl_->layout.offset_of(chunk), bytes.size())) {
     P2P_ASSIGN(const auto fd, impl_->descriptor(span.file, true));
-    P2P_TRY(write_all(fd->get(), from, span.bytes, static_cast<off_t>(span.offset),
-                      impl_->shown_path(span.file)));
+    const auto offset_in_file = static_cast<off_t>(span.offset);
+    if (const int failure = try_write_all(fd->get(), from, span.bytes, offset_in_file);
+        failure != 0)
+      return system_error("write", impl_->shown_path(span.file), failure);
     from += span.bytes;
   }
   return {};
@@ -217,17 +230,11 @@ void FileSet::expect_stamps(std::vector<FileStamp> stamps) {
 Result<std::vector<FileStamp>> FileSet::take_stamps() const {
   std::vector<FileStamp> stamps;
   stamps.reserve(impl_->files.size());
+  Looker looker(impl_->folder.get());
   for (std::size_t i = 0; i < impl_->files.size(); ++i) {
     struct stat status {};
-    int error_number = 0;
-    if (fstatat(impl_->folder.get(), impl_->path_of(i).c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0)
-      error_number = errno;
-    if (error_number == ENAMETOOLONG) {  // for one call
-      const Opened opened = try_open_beneath(impl_->folder.get(), impl_->path_of(i), O_RDONLY, 0);
-      error_number = opened.error_number;
-      status = opened.status;
-    }
-    if (error_number != 0) return system_error("look at", impl_->shown_path(i), error_number);
+    if (const int failure = looker.look(impl_->path_of(i), status); failure != 0)
+      return system_error("look at", impl_->shown_path(i), failure);
     if (!S_ISREG(status.st_mode))
       return Error{ErrorCode::kCorrupt, impl_->shown_path(i).string() + " is no file any more"};
     stamps.push_back(stamp_of(status));

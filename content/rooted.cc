@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <string_view>
 
 #include "absl/strings/str_cat.h"
 
@@ -205,6 +206,23 @@ Opened try_open_beneath(int folder, const std::string& path, int flags, mode_t m
   return opened;
 }
 
+int Looker::look(const std::string& path, struct stat& status) {
+  const std::size_t slash = path.rfind('/');
+  const char* name = path.c_str() + (slash == std::string::npos ? 0 : slash + 1);
+  int folder = root_;
+  if (slash != std::string::npos) {
+    const std::string_view parent = std::string_view(path).substr(0, slash);
+    if (!parent_ || parent_path_ != parent) {
+      parent_path_ = parent;
+      parent_ =
+          Fd(open_resolved(root_, parent_path_, O_PATH | O_DIRECTORY | O_CLOEXEC, /*mode=*/0));
+      if (!parent_) return errno;
+    }
+    folder = parent_.get();
+  }
+  return fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : errno;
+}
+
 bool is_missing_or_other(int error_number) {
   return error_number == ENOENT || error_number == ENOTDIR || error_number == EISDIR ||
          error_number == ELOOP || error_number == ENXIO;
@@ -259,33 +277,48 @@ Status empty_folder(const Fd& folder, const fs::path& shown) {
   return remover.empty(std::move(copy), 0, shown);
 }
 
-Status write_all(int fd, const void* data, std::size_t bytes, off_t offset, const fs::path& shown) {
+int try_write_all(int fd, const void* data, std::size_t bytes, off_t offset) {
   const char* from = static_cast<const char*>(data);
   while (bytes > 0) {
     const ssize_t written = pwrite(fd, from, bytes, offset);
     if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return system_error("write", shown, written == 0 ? ENOSPC : errno);
+    if (written <= 0) return written == 0 ? ENOSPC : errno;
     from += written;
     offset += written;
     bytes -= static_cast<std::size_t>(written);
   }
-  return {};
+  return 0;
 }
 
-Status read_all(int fd, void* data, std::size_t bytes, off_t offset, const fs::path& shown) {
+int try_read_all(int fd, void* data, std::size_t bytes, off_t offset) {
   char* to = static_cast<char*>(data);
   while (bytes > 0) {
     const ssize_t got = pread(fd, to, bytes, offset);
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return system_error("read", shown, errno);
-    if (got == 0)
-      return Error{ErrorCode::kCorrupt,
-                   absl::StrCat(shown.string(), " is shorter than it should be")};
+    if (got < 0) return errno;
+    if (got == 0) return kTooShort;
     to += got;
     offset += got;
     bytes -= static_cast<std::size_t>(got);
   }
+  return 0;
+}
+
+Status write_all(int fd, const void* data, std::size_t bytes, off_t offset, const fs::path& shown) {
+  if (const int failure = try_write_all(fd, data, bytes, offset); failure != 0)
+    return system_error("write", shown, failure);
   return {};
+}
+
+Status read_all(int fd, void* data, std::size_t bytes, off_t offset, const fs::path& shown) {
+  if (const int failure = try_read_all(fd, data, bytes, offset); failure != 0)
+    return read_error(failure, shown);
+  return {};
+}
+
+Error read_error(int error_number, const fs::path& shown) {
+  if (error_number != kTooShort) return system_error("read", shown, error_number);
+  return Error{ErrorCode::kCorrupt, absl::StrCat(shown.string(), " is shorter than it should be")};
 }
 
 Status sync_fd(int fd, const fs::path& shown) {

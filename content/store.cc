@@ -58,6 +58,12 @@ Bitfield zero_chunks(const Manifest& manifest) {
   return zeros;
 }
 
+// Who may read it may run it, as chmod +x does.
+mode_t finished_mode(const Entry& entry, mode_t found) {
+  const mode_t mode = found & 0666;
+  return entry.kind == Entry::Kind::kExecutable ? mode | (mode & 0444) >> 2 : mode;
+}
+
 int rename_with(int from, const char* old_name, int to, const char* new_name, unsigned flags) {
   return static_cast<int>(syscall(SYS_renameat2, from, old_name, to, new_name, flags));
 }
@@ -89,7 +95,8 @@ struct Store::Impl {
   Status find_resumed();
   Status sync_data() const;
   Status finish_entries();
-  Status finish_file(int root, const Entry& entry) const;
+  Status finish_file(int root, Looker& looker, const Entry& entry) const;
+  Status mend_file(int root, const Entry& entry) const;
   Status finish_link(int root, const Entry& entry) const;
   Status move_into_place();
   Status move_by_steps();
@@ -192,7 +199,17 @@ Status Store::Impl::sync_data() const {
   return sync_fd(file.fd.get(), partial.data_path());
 }
 
-Status Store::Impl::finish_file(int root, const Entry& entry) const {
+// Most files have been made by their writes as they are to be, and need not be opened again.
+Status Store::Impl::finish_file(int root, Looker& looker, const Entry& entry) const {
+  struct stat status {};
+  const bool finished = looker.look(entry.path, status) == 0 && S_ISREG(status.st_mode) &&
+                        status.st_nlink == 1 &&
+                        static_cast<std::uint64_t>(status.st_size) == entry.size_bytes &&
+                        (status.st_mode & 07777) == finished_mode(entry, status.st_mode);
+  return finished ? Status() : mend_file(root, entry);
+}
+
+Status Store::Impl::mend_file(int root, const Entry& entry) const {
   const fs::path shown = is_folder() ? partial.data_path() / entry.path : partial.data_path();
   // Files with content have been made by their writes; the others are made now.
   if (entry.size_bytes == 0 && is_folder())
@@ -208,9 +225,7 @@ Status Store::Impl::finish_file(int root, const Entry& entry) const {
   if (bytes > entry.size_bytes &&
       ftruncate(file.fd.get(), static_cast<off_t>(entry.size_bytes)) != 0)
     return system_error("cut", shown, errno);
-  // Who may read it may run it, as chmod +x does.
-  const mode_t mode = file.status.st_mode & 0666;
-  const mode_t wanted = entry.kind == Entry::Kind::kExecutable ? mode | (mode & 0444) >> 2 : mode;
+  const mode_t wanted = finished_mode(entry, file.status.st_mode);
   if ((file.status.st_mode & 07777) != wanted && fchmod(file.fd.get(), wanted) != 0)
     return system_error("set the mode of", shown, errno);
   return {};
@@ -238,12 +253,13 @@ Status Store::Impl::finish_entries() {
   if (!is_folder()) {
     Entry single = manifest->entries.front();
     single.path = PartialFolder::kData;
-    P2P_TRY(finish_file(partial.fd().get(), single));
+    P2P_TRY(mend_file(partial.fd().get(), single));
     return sync_data();
   }
   const int root = data.get();
+  Looker looker(root);
   for (const Entry& entry : manifest->entries) {
-    if (entry.is_file()) P2P_TRY(finish_file(root, entry));
+    if (entry.is_file()) P2P_TRY(finish_file(root, looker, entry));
     if (entry.kind == Entry::Kind::kEmptyFolder)
       P2P_TRY(make_folders_beneath(root, entry.path, true, partial.data_path()));
   }
