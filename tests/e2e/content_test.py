@@ -59,13 +59,13 @@ class Contents(EndToEnd):
         seeder.stop()
         seeder, second = self.seed(root)
         self.assertEqual(first, second)
-        self.assertIn("hashed 0 B of 8.00 MiB", seeder.error_text())
+        seeder.wait_line(seeder.err, lambda line: "hashed 0 B of 8.00 MiB" in line)
         seeder.stop()
         with open(root / "c", "r+b") as file:
             file.write(b"other")
         seeder, third = self.seed(root)
         self.assertNotEqual(first, third)
-        self.assertIn("hashed 1.00 MiB of 8.00 MiB", seeder.error_text())
+        seeder.wait_line(seeder.err, lambda line: "hashed 1.00 MiB of 8.00 MiB" in line)
         fetcher = self.fetch(third, self.folder / "got")
         self.assert_fetched(fetcher, root, self.folder / "got")
         seeder.stop()
@@ -73,9 +73,10 @@ class Contents(EndToEnd):
             record.write_bytes(record.read_bytes()[:-1])
         seeder, fourth = self.seed(root)
         self.assertEqual(third, fourth)
-        self.assertNotIn("has not changed", seeder.error_text())
         seeder.stop()
+        self.assertNotIn("has not changed", seeder.error_text())
         seeder, _ = self.seed(root, "--rehash")
+        seeder.stop()
         self.assertNotIn("has not changed", seeder.error_text())
 
     def test_an_empty_folder_arrives(self):
