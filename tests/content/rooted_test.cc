@@ -241,3 +241,36 @@ TEST_CASE("a descriptor is closed when its owner goes, and handed on when it mov
   }
   CHECK(fcntl(number, F_GETFD) == -1);
 }
+
+TEST_CASE("a look follows no symlink, on the way or at the end, and goes as deep as paths may") {
+  const TempFolder temp;
+  write_file(temp / "outside/secret", "1234");
+  write_file(temp / "root/a/file", "12");
+  write_file(temp / "root/file", "1");
+  fs::create_symlink("../outside", temp / "root/link");
+  fs::create_symlink("a/file", temp / "root/to-file");
+  const Fd root(open((temp / "root").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  Looker looker(root.get());
+  struct stat status {};
+  CHECK(looker.look("a/file", status) == 0);
+  CHECK(status.st_size == 2);
+  CHECK(looker.look("link/secret", status) == ELOOP);
+  CHECK(looker.look("file", status) == 0);
+  CHECK(status.st_size == 1);
+  CHECK(looker.look("to-file", status) == 0);
+  CHECK(S_ISLNK(status.st_mode));
+  CHECK(looker.look("a/none", status) == ENOENT);
+  CHECK(looker.look("none/file", status) == ENOENT);
+  CHECK(looker.look("file/below", status) == ENOTDIR);
+  CHECK(looker.look("../outside/secret", status) != 0);
+  CHECK(looker.look("a/file", status) == 0);
+
+  std::string deep;
+  for (int i = 0; i < 20; ++i) deep += std::string(250, 'd') + "/";
+  deep += "end";
+  CHECK(looker.look(deep, status) == ENOENT);
+  succeed(make_folders_beneath(root.get(), deep, false, temp.path()));
+  CHECK(open_beneath(root.get(), deep, O_WRONLY | O_CREAT, 0600, temp.path()).has_value());
+  CHECK(looker.look(deep, status) == 0);
+  CHECK(S_ISREG(status.st_mode));
+}
