@@ -137,10 +137,9 @@ void Connection::close(Error why) {
     lane_.writer().post([&lane = lane_, closed = std::move(closed)] { lane.emit(closed); });
   else
     lane_.emit(std::move(closed));
+  lane_.forget(id_);
   uv_close(reinterpret_cast<uv_handle_t*>(&socket_), [](uv_handle_t* handle) {
-    auto* self = static_cast<Connection*>(handle->data);
-    const std::shared_ptr<Connection> last = std::move(self->self_);
-    self->lane_.forget(self->id_);
+    const auto last = std::move(static_cast<Connection*>(handle->data)->self_);
   });
 }
 

@@ -10,27 +10,44 @@ constexpr Duration kSweepInterval = std::chrono::milliseconds(200);
 
 }  // namespace
 
-Lane::Lane(LaneConfig config, EventQueue& events)
-    : config_(std::move(config)), events_(events), read_buffer_(kReadBufferBytes) {
+Lane::Lane(LaneConfig config, EventQueue& events, Loop* shared)
+    : config_(std::move(config)),
+      events_(events),
+      read_buffer_(kReadBufferBytes),
+      loop_(shared ? *shared : own_loop_.emplace()) {
   sweep_timer_ = std::make_unique<Timer>(loop_, [this] { sweep(); });
-  thread_ = std::thread([this] { loop_.run(); });
+  if (own_loop_) thread_ = std::thread([this] { loop_.run(); });
 }
 
 Lane::~Lane() {
+  if (!own_loop_) {
+    close_all();
+    buffers_->forget_waiting();
+    return;
+  }
   loop_.post([this] {
-    for (auto& [id, connection] : connections_)
-      connection->close(Error{ErrorCode::kInterrupted, "stopping"});
-    sweep_timer_.reset();
+    close_all();
     loop_.stop();
   });
   thread_.join();
   buffers_->forget_waiting();  // they would post to the loop
-  // ~Loop runs the close callbacks that are still due; they forget the connections.
+}
+
+// Their close callbacks, which free them, may run after the lane is gone.
+void Lane::close_all() {
+  for (const auto& [id, connection] : std::exchange(connections_, {}))
+    connection->close(Error{ErrorCode::kInterrupted, "stopping"});
+  sweep_timer_.reset();
+}
+
+template <typename Task>
+void Lane::run(Task task) {
+  own_loop_ ? loop_.post(std::move(task)) : task();
 }
 
 template <typename Command>
 void Lane::with(ConnectionId id, Command command) {
-  loop_.post([this, id, command = std::move(command)]() mutable {
+  run([this, id, command = std::move(command)]() mutable {
     const auto found = connections_.find(id);
     if (found == connections_.end()) return;
     const std::shared_ptr<Connection> connection = found->second;
@@ -100,7 +117,7 @@ void Lane::sweep() {
 }
 
 void Lane::adopt(ConnectionId id, int socket, Endpoint remote) {
-  loop_.post([this, id, socket, remote] {
+  run([this, id, socket, remote] {
     auto connection = std::make_shared<Connection>(*this, id, remote, false, config_.listen);
     make_room_for_handshake();
     add(connection, half_open_);
@@ -109,7 +126,7 @@ void Lane::adopt(ConnectionId id, int socket, Endpoint remote) {
 }
 
 void Lane::turn_away(ConnectionId id, int socket, Endpoint remote) {
-  loop_.post([this, id, socket, remote] {
+  run([this, id, socket, remote] {
     auto connection = std::make_shared<Connection>(*this, id, remote, false, config_.listen);
     connections_.emplace(id, connection);
     connection->turn_away(socket);
@@ -117,7 +134,7 @@ void Lane::turn_away(ConnectionId id, int socket, Endpoint remote) {
 }
 
 void Lane::dial(ConnectionId id, Endpoint remote, Secret psk) {
-  loop_.post([this, id, remote, psk] {
+  run([this, id, remote, psk] {
     HandshakeConfig handshake = config_.listen;
     handshake.psks = {psk};
     auto connection = std::make_shared<Connection>(*this, id, remote, true, std::move(handshake));

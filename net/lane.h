@@ -2,10 +2,15 @@
 // and frames. What may wait for a disk is done by two threads beside it: one reads what is to be
 // sent, the other hashes and writes what came in. The control thread posts commands to the lane and
 // hears events.
+//
+// A lane may also be given the control thread's loop. Then it has no thread: commands are carried
+// out at once, and what they cause is told later, as ever. That is for those whose connections
+// carry nothing but short messages, where two threads would only wait for each other.
 #pragma once
 
 #include <deque>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <unordered_map>
 
@@ -34,7 +39,8 @@ struct LaneConfig {
 
 class Lane {
  public:
-  Lane(LaneConfig config, EventQueue& events);
+  // `shared`: the loop of the calling thread, for a lane without a thread of its own.
+  Lane(LaneConfig config, EventQueue& events, Loop* shared = nullptr);
   // Closes all connections and joins the thread.
   ~Lane();
 
@@ -55,7 +61,7 @@ class Lane {
   // The control thread has dealt with events of this weight.
   void consumed(ConnectionId id, std::size_t weight);
 
-  // For its connections, on the lane's thread.
+  // For its connections, on the lane's thread. A connection that is closed knows its lane no more.
   Loop& loop() { return loop_; }
   void emit(Event event) { events_.push(std::move(event)); }
   // Holds one read; until the next read of any connection.
@@ -78,11 +84,14 @@ class Lane {
     std::uint64_t frames;
   };
 
+  template <typename Task>
+  void run(Task task);
   // Runs `command` on the lane's thread with the connection, if it is still there.
   template <typename Command>
   void with(ConnectionId id, Command command);
   void add(std::shared_ptr<Connection> connection, Deadlines& handshakes);
   void make_room_for_handshake();
+  void close_all();
   void arm_sweep();
   void sweep();
   void sweep_handshakes(Deadlines& handshakes, Time now);
@@ -96,8 +105,8 @@ class Lane {
   Deadlines half_open_, dialling_, closing_;
   std::deque<FrameWatch> frames_;
   bool sweep_armed_ = false;
-  // After what its last callbacks touch.
-  Loop loop_;
+  std::optional<Loop> own_loop_;  // after what its last callbacks touch
+  Loop& loop_;
   std::unique_ptr<Timer> sweep_timer_;
   std::thread thread_;
   DiskThread reader_, writer_;

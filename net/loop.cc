@@ -27,16 +27,33 @@ Loop::Loop() {
   P2P_CHECK(uv_async_init(&loop_, &wake_, [](uv_async_t* handle) {
               static_cast<Loop*>(handle->data)->run_posted();
             }) == 0);
+  before_wait_.data = after_wait_.data = this;
+  uv_prepare_init(&loop_, &before_wait_);
+  uv_prepare_start(&before_wait_, [](uv_prepare_t* handle) {
+    auto* self = static_cast<Loop*>(handle->data);
+    self->run_posted();
+    std::lock_guard lock(self->mutex_);
+    if (!self->posted_.empty()) self->wake();  // by those tasks: the loop must not wait now
+  });
+  uv_check_init(&loop_, &after_wait_);
+  uv_check_start(&after_wait_,
+                 [](uv_check_t* handle) { static_cast<Loop*>(handle->data)->run_posted(); });
 }
 
 Loop::~Loop() {
   for (auto& signal : signals_) uv_close(reinterpret_cast<uv_handle_t*>(signal.get()), nullptr);
   uv_close(reinterpret_cast<uv_handle_t*>(&wake_), nullptr);
+  uv_close(reinterpret_cast<uv_handle_t*>(&before_wait_), nullptr);
+  uv_close(reinterpret_cast<uv_handle_t*>(&after_wait_), nullptr);
   uv_run(&loop_, UV_RUN_DEFAULT);
   P2P_CHECK(uv_loop_close(&loop_) == 0);
 }
 
-void Loop::run() { uv_run(&loop_, UV_RUN_DEFAULT); }
+void Loop::run() {
+  runs_on_ = std::this_thread::get_id();
+  uv_run(&loop_, UV_RUN_DEFAULT);
+  runs_on_ = std::thread::id();
+}
 
 void Loop::stop() { uv_stop(&loop_); }
 
@@ -47,13 +64,16 @@ void Loop::post(std::function<void()> task) {
     first = posted_.empty();
     posted_.push_back(std::move(task));
   }
-  if (first) uv_async_send(&wake_);
+  if (first && runs_on_ != std::this_thread::get_id()) wake();
 }
+
+void Loop::wake() { uv_async_send(&wake_); }
 
 void Loop::run_posted() {
   std::vector<std::function<void()>> tasks;
   {
     std::lock_guard lock(mutex_);
+    if (posted_.empty()) return;
     tasks.swap(posted_);
   }
   for (auto& task : tasks) task();
@@ -136,6 +156,7 @@ void Loop::on_termination(std::function<void(int)> handler) {
 struct Timer::State {
   uv_timer_t timer;
   std::function<void()> on_due;
+  Time deadline = kNever;
 };
 
 Timer::Timer(Loop& loop, std::function<void()> on_due) : state_(new State{{}, std::move(on_due)}) {
@@ -149,6 +170,8 @@ Timer::~Timer() {
 }
 
 void Timer::arm(Time deadline) {
+  // Shells arm after every message, mostly for the same time.
+  if (std::exchange(state_->deadline, deadline) == deadline) return;
   if (deadline == kNever) {
     uv_timer_stop(&state_->timer);
     return;
@@ -160,7 +183,12 @@ void Timer::arm(Time deadline) {
   // The loop's own time may be old by now.
   uv_update_time(state_->timer.loop);
   uv_timer_start(
-      &state_->timer, [](uv_timer_t* timer) { static_cast<State*>(timer->data)->on_due(); },
+      &state_->timer,
+      [](uv_timer_t* timer) {
+        auto* state = static_cast<State*>(timer->data);
+        state->deadline = kNever;
+        state->on_due();
+      },
       static_cast<std::uint64_t>(milliseconds), 0);
 }
 

@@ -4,9 +4,11 @@
 
 #include <uv.h>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <thread>
 #include <vector>
 
 #include "base/endpoint.h"
@@ -30,7 +32,8 @@ class Loop {
   void run();
   void stop();
 
-  // Runs the task on the loop's thread, in the order of posting. Thread-safe.
+  // Runs the task on the loop's thread, in the order of posting, never within this call.
+  // Thread-safe; from the loop's own thread it takes no system call.
   void post(std::function<void()> task);
 
   // The machine's steady clock. Thread-safe.
@@ -49,10 +52,15 @@ class Loop {
   uv_loop_t* raw() { return &loop_; }
 
  private:
+  void wake();
   void run_posted();
 
   uv_loop_t loop_;
   uv_async_t wake_;
+  // Run what was posted on the loop's own thread: before it waits, and after.
+  uv_prepare_t before_wait_;
+  uv_check_t after_wait_;
+  std::atomic<std::thread::id> runs_on_{};  // none while it does not run
   std::vector<std::unique_ptr<uv_signal_t>> signals_;
   std::function<void(int)> on_signal_;
   std::mutex mutex_;

@@ -92,11 +92,11 @@ void Node::on_received(ConnectionId id, const WireMessage& message) {
   connection.family = family;
   const auto* swarm = std::get_if<peer::Message>(&message);
   connection.settled |= !swarm || std::holds_alternative<peer::Join>(*swarm);
-  hand_on(id, connection.opened, message);
+  hand_on(id, connection, message);
 }
 
-void Node::hand_on(ConnectionId id, const Opened& from, const WireMessage& message) {
-  OpenConnection& connection = opened_.at(id);
+void Node::hand_on(ConnectionId id, OpenConnection& connection, const WireMessage& message) {
+  const Opened& from = connection.opened;
   if (const auto* announce = std::get_if<tracker::Message>(&message)) {
     if (announcer_ && announcer_->owns(id)) return announcer_->on_message(id, *announce);
     if (owner_service_) return owner_service_->on_message(id, from, *announce);

@@ -47,7 +47,7 @@ class Node {
   void on_event(const Event& event);
   void on_opened(ConnectionId id, const Opened& opened);
   void on_received(ConnectionId id, const WireMessage& message);
-  void hand_on(ConnectionId id, const Opened& from, const WireMessage& message);
+  void hand_on(ConnectionId id, OpenConnection& connection, const WireMessage& message);
   void close(ConnectionId id, OpenConnection& connection, const std::string& why);
   void on_closed(ConnectionId id, const Error& why);
   void close_silent();

@@ -1,9 +1,9 @@
 // OwnerService: answers announces on a transport's connections. The shell around tracker::Owner.
 #pragma once
 
-#include <set>
 #include <string>
 
+#include "absl/container/flat_hash_set.h"
 #include "net/loop.h"
 #include "net/transport.h"
 #include "tracker/owner.h"
@@ -28,7 +28,7 @@ class OwnerService {
   Transport& transport_;
   tracker::Owner owner_;
   Timer timer_;
-  std::set<ConnectionId> known_;
+  absl::flat_hash_set<ConnectionId> known_;
 };
 
 }  // namespace p2p::net

@@ -9,6 +9,8 @@ Result<Endpoint> TrackerDaemon::start() {
   TransportConfig transport;
   transport.accepted_psks = {config_.cluster_key.value_or(open_tracker_key())};
   transport.max_connections = kMaxTrackerConnections;
+  transport.lanes = 0;
+  transport.short_messages = true;
   node_ = std::make_unique<Node>(loop_, std::move(transport));
   P2P_TRY(node_->transport().listen(config_.listen));
   tracker::OwnerConfig owner;

@@ -1,7 +1,9 @@
 #include "net/transport.h"
 
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,6 +17,8 @@ namespace p2p::net {
 namespace {
 
 constexpr int kListenBacklog = 1024;
+// Linux always has it.
+constexpr std::string_view kPlainCongestionControl = "reno";
 // Connections in their handshake, over all lanes.
 constexpr std::size_t kMaxHalfOpen = 1024;
 // Descriptors that are not for connections: files of the content, the loops' own, the terminal.
@@ -39,6 +43,7 @@ Transport::Transport(Loop& loop, TransportConfig config, std::function<void(cons
         });
       }) {
   const std::size_t lanes = std::max(1u, config_.lanes);
+  Loop* shared = config_.lanes == 0 ? &loop_ : nullptr;
   const std::size_t descriptors = descriptors_for_sockets();
   const std::size_t half_open = std::min(kMaxHalfOpen, descriptors / 4);
   config_.max_connections = std::min(config_.max_connections, descriptors - half_open);
@@ -48,7 +53,8 @@ Transport::Transport(Loop& loop, TransportConfig config, std::function<void(cons
   lane.listen.psks = config_.accepted_psks;
   lane.max_half_open = std::max<std::size_t>(half_open / lanes, 1);
   lane.timeouts = config_.timeouts;
-  for (std::size_t i = 0; i < lanes; ++i) lanes_.push_back(std::make_unique<Lane>(lane, events_));
+  for (std::size_t i = 0; i < lanes; ++i)
+    lanes_.push_back(std::make_unique<Lane>(lane, events_, shared));
 }
 
 Transport::~Transport() {
@@ -69,6 +75,11 @@ Status Transport::listen(const Endpoint& where) {
                        [](uv_stream_t* stream, int result) {
                          if (result == 0) static_cast<Transport*>(stream->data)->on_incoming();
                        });
+  uv_os_fd_t socket = -1;
+  if (config_.short_messages && status == 0 &&
+      uv_fileno(reinterpret_cast<uv_handle_t*>(listener_), &socket) == 0)
+    setsockopt(socket, IPPROTO_TCP, TCP_CONGESTION, kPlainCongestionControl.data(),
+               kPlainCongestionControl.size());  // and so for all that are accepted
   if (status != 0) {
     uv_close(reinterpret_cast<uv_handle_t*>(listener_),
              [](uv_handle_t* handle) { delete reinterpret_cast<uv_tcp_t*>(handle); });

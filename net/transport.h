@@ -21,7 +21,11 @@ namespace p2p::net {
 struct TransportConfig {
   KeyPair keys = KeyPair::random();
   std::vector<Secret> accepted_psks;  // whoever has one of them may connect
+  // 0: no thread, connections are served on the transport's own loop (net/lane.h).
   unsigned lanes = 1;
+  // Those who connect send and are sent short messages only: no congestion control that paces them
+  // is of use, and one costs more than all the rest that the system does for them.
+  bool short_messages = false;
   // Past their handshake; the listener turns away what comes above. Fewer where the system gives us
   // fewer descriptors: some must be left for files.
   std::size_t max_connections = 1000;
