@@ -9,8 +9,11 @@ Family family_of(const WireMessage& message) {
 }
 
 Bytes encode_wire(const WireMessage& message) {
-  Bytes body = std::visit([](const auto& inner) { return encode(inner); }, message);
-  body.insert(body.begin(), static_cast<std::uint8_t>(family_of(message)));
+  const auto family = static_cast<std::uint8_t>(family_of(message));
+  if (const auto* announce = std::get_if<tracker::Message>(&message))
+    return tracker::encode(*announce, {family});
+  Bytes body = encode(std::get<peer::Message>(message));
+  body.insert(body.begin(), family);
   return body;
 }
 

@@ -92,7 +92,9 @@ using Message = std::variant<Announce, Lookup, Handout, Refusal>;
 // encode trusts its argument. decode refuses whatever is not exactly a message within its limits:
 // unknown numbers, wrong types, missing or extra elements, peers that nobody could dial, and any
 // spelling that encode would not choose. So every message has one encoding.
-Bytes encode(const Message& message);
+//
+// `head` is what the encoding is to stand behind, in one block of memory.
+Bytes encode(const Message& message, Bytes head = {});
 Result<Message> decode(ByteView bytes);
 
 }  // namespace p2p::tracker

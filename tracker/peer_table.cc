@@ -4,6 +4,7 @@
 
 #include "absl/hash/hash.h"
 #include "absl/strings/str_cat.h"
+#include "base/cache.h"
 #include "base/check.h"
 
 namespace p2p::tracker {
@@ -206,6 +207,7 @@ std::size_t PeerTable::draw(const Groups& lists, std::span<const std::uint8_t> g
     auto group = groups.begin();
     while (position >= lists[*group].size()) position -= lists[*group++].size();
     out[i] = lists[*group][position];
+    fetch_into_cache(&at(out[i]), sizeof(Entry));
   }
   return count;
 }
