@@ -68,5 +68,9 @@ def sections(options):
         "hundredths of a second.")
 
 
+def extend(parser):
+    parser.add_argument("--mib", type=int, default=1024)
+
+
 if __name__ == "__main__":
-    measure.main(__doc__, sections, lambda parser: parser.add_argument("--mib", type=int, default=1024))
+    measure.main(__doc__, sections, extend)

@@ -38,5 +38,9 @@ def sections(options):
                           f"{options.rounds} rounds.")
 
 
+def extend(parser):
+    parser.set_defaults(rounds=20)
+
+
 if __name__ == "__main__":
-    measure.main(__doc__, sections, lambda parser: parser.set_defaults(rounds=20))
+    measure.main(__doc__, sections, extend)
