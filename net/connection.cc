@@ -113,6 +113,7 @@ void Connection::finish() {
     outbox_.drop_chunks();
     unread_ = {};
     placed_.reset();
+    inbox_ = {};
     if (paused()) read_on();  // to read, and throw away, what keeps the other side from closing
     lane_.close_soon(weak_from_this());
   }

@@ -72,6 +72,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // The rest of the frame that begins so is read to where its payload belongs. False: it is not.
   bool place(ByteView begun);
   void on_placed_read(std::size_t count);
+  // May a data frame come at all?
+  bool takes_data() const { return io_ && io_->writer && inbox_.expects_data(); }
   bool room_for_data();
   // All return false when the connection was closed.
   bool on_frame(FrameKind kind, ByteView body);

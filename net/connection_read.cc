@@ -107,7 +107,7 @@ bool Connection::place(ByteView begun) {
   if (!session_ || finishing_ || paused() || begun.size() < kFrameHeaderBytes) return false;
   const auto header = parse_frame_header(begun);
   if (!header || header->kind != FrameKind::kData || header->body_bytes <= kDataHeaderBytes ||
-      !io_ || !inbox_.expects_data() || !room_for_data())
+      !takes_data() || !room_for_data())
     return false;
   ChunkInbox::Place where = inbox_.place_for(header->body_bytes - kDataHeaderBytes, io_->layout);
   if (!where.buffer) return false;
@@ -122,7 +122,7 @@ bool Connection::place(ByteView begun) {
 }
 
 bool Connection::room_for_data() {
-  if (!io_ || !io_->writer || !inbox_.expects_data()) return true;  // it is refused when it is here
+  if (!takes_data()) return true;  // it is refused when it is here
   if (inbox_.make_room(*lane_.buffers(), io_->layout, [&lane = lane_, weak = weak_from_this()] {
         lane.loop().post([weak] {
           if (const auto connection = weak.lock()) connection->on_room();

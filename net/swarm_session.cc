@@ -199,10 +199,15 @@ void SwarmSession::on_transfer(const Event& event) {
     swarm_->on_chunk_verified(id, verified->chunk, now);
   } else if (const auto* unstored = std::get_if<ChunkUnstored>(&event.what)) {
     handlers_.on_store_failed(unstored->why);
+  } else if (const auto* corrupt = std::get_if<ChunkCorrupt>(&event.what)) {
+    if (!closing) {
+      swarm_->on_chunk_corrupt(id, corrupt->chunk, now);
+    } else {  // the verdict comes after a Bye; the swarm knows the neighbour no more
+      book_.ban(found->second.opened.peer);
+      handlers_.on_problem(who(id), peer::Problem::kCorruptChunk, corrupt->chunk);
+    }
   } else if (closing) {
     return;
-  } else if (const auto* corrupt = std::get_if<ChunkCorrupt>(&event.what)) {
-    swarm_->on_chunk_corrupt(id, corrupt->chunk, now);
   } else if (const auto* sent = std::get_if<ChunkSent>(&event.what)) {
     swarm_->on_chunk_sent(id, sent->chunk, now);
   } else if (const auto* stopped = std::get_if<SendStopped>(&event.what)) {

@@ -101,6 +101,39 @@ TEST_CASE("one flipped byte: the liar is banned, and alone it is corrupt content
   CHECK_FALSE(std::filesystem::exists(trap.content.folder / "got"));
 }
 
+TEST_CASE("who says Bye right behind a corrupt chunk is told of all the same") {
+  Trap trap;
+  Fetcher fetcher(trap.impatient(trap.link()));
+  HostilePeer liar = trap.admit();
+  std::optional<ChunkIndex> asked;
+  while (!asked) {
+    const auto message = liar.next_message();
+    REQUIRE(message.has_value());
+    const auto* request = std::get_if<peer::Request>(&std::get<peer::Message>(*message));
+    if (request) asked = request->chunk;
+  }
+  // In one write, so that the Bye is read before the chunk has been hashed.
+  Bytes both;
+  const auto add = [&](const Bytes& frame) { both.insert(both.end(), frame.begin(), frame.end()); };
+  if (*asked == peer::kAnyChunk) {
+    asked = 0;
+    add(liar.seal(peer::Message(peer::Give{*asked, 0})));
+  }
+  Bytes body(8);
+  put_u32(body.data(), *asked);
+  put_u32(body.data() + 4, 0);
+  const Bytes wrong = changed(trap.content.chunk(*asked));
+  body.insert(body.end(), wrong.begin(), wrong.end());
+  add(liar.seal(FrameKind::kData, body));
+  add(liar.seal(peer::Message(peer::Bye{ByeReason::kStopping, ""})));
+  REQUIRE(liar.send(both));
+  liar.bye();
+  trap.listener.close();
+  const Status outcome = fetcher.wait();
+  REQUIRE_FALSE(outcome.has_value());
+  CHECK(outcome.error().code == ErrorCode::kCorrupt);
+}
+
 TEST_CASE(
     "two liars, of which one alternates good and bad, beside an honest seeder: it completes") {
   Trap trap;
