@@ -1,27 +1,22 @@
 #include "content/hash_record.h"
 
 #include <algorithm>
-#include <array>
 
-#include "crypto/digest.h"
+#include "content/checked_record.h"
 
 namespace p2p {
 namespace {
 
-constexpr std::array<std::uint8_t, 4> kMagic = {'p', '2', 'p', 'h'};
-constexpr std::uint32_t kVersion = 1;
+constexpr RecordKind kHashRecord{"hash record", {'p', '2', 'p', 'h'}, 1, "something else"};
 
-constexpr std::size_t kVersionAt = kMagic.size();
-constexpr std::size_t kKeyAt = kVersionAt + 4;
-constexpr std::size_t kChunkBytesAt = kKeyAt + Digest::kSize;
+// Within the body.
+constexpr std::size_t kChunkBytesAt = 0;
 constexpr std::size_t kFilesAt = kChunkBytesAt + 4;
 constexpr std::size_t kChunksAt = kFilesAt + 4;
 constexpr std::size_t kStampsAt = kChunksAt + 4;
 constexpr std::size_t kStampBytes = 4 * 8;
 
-Error malformed(const char* problem) {
-  return Error{ErrorCode::kMalformed, std::string("hash record: ") + problem};
-}
+Error malformed(const char* problem) { return malformed_record(kHashRecord, problem); }
 
 bool is_unchanged(const FileStamp& then, const FileStamp& now) {
   return then.inode != 0 && then == now && then.ctime_ns == now.ctime_ns;
@@ -82,15 +77,12 @@ Bitfield unchanged_chunks(const HashRecord& record, const Layout& layout,
 }
 
 Bytes encode_hash_record(const HashRecord& record, const Digest& key) {
-  Bytes bytes(kStampsAt + record.stamps.size() * kStampBytes +
-              record.chunk_hashes.size() * Digest::kSize + Digest::kSize);
-  std::copy(kMagic.begin(), kMagic.end(), bytes.begin());
-  put_u32(bytes.data() + kVersionAt, kVersion);
-  std::copy(key.bytes.begin(), key.bytes.end(), bytes.begin() + kKeyAt);
-  put_u32(bytes.data() + kChunkBytesAt, record.chunk_bytes);
-  put_u32(bytes.data() + kFilesAt, static_cast<std::uint32_t>(record.stamps.size()));
-  put_u32(bytes.data() + kChunksAt, static_cast<std::uint32_t>(record.chunk_hashes.size()));
-  std::uint8_t* at = bytes.data() + kStampsAt;
+  Bytes body(kStampsAt + record.stamps.size() * kStampBytes +
+             record.chunk_hashes.size() * Digest::kSize);
+  put_u32(body.data() + kChunkBytesAt, record.chunk_bytes);
+  put_u32(body.data() + kFilesAt, static_cast<std::uint32_t>(record.stamps.size()));
+  put_u32(body.data() + kChunksAt, static_cast<std::uint32_t>(record.chunk_hashes.size()));
+  std::uint8_t* at = body.data() + kStampsAt;
   for (const FileStamp& stamp : record.stamps) {
     put_u64(at, stamp.size_bytes);
     put_u64(at + 8, static_cast<std::uint64_t>(stamp.mtime_ns));
@@ -100,26 +92,17 @@ Bytes encode_hash_record(const HashRecord& record, const Digest& key) {
   }
   for (const Digest& digest : record.chunk_hashes)
     at = std::copy(digest.bytes.begin(), digest.bytes.end(), at);
-  const Digest checksum = chunk_digest(ByteView(bytes).first(bytes.size() - Digest::kSize));
-  std::copy(checksum.bytes.begin(), checksum.bytes.end(), at);
-  return bytes;
+  return wrap_record(kHashRecord, key.view(), body);
 }
 
 Result<HashRecord> decode_hash_record(ByteView bytes, const Digest& key) {
-  if (bytes.size() < kStampsAt + Digest::kSize) return malformed("too short");
-  const ByteView body = bytes.first(bytes.size() - Digest::kSize);
-  if (!std::equal(kMagic.begin(), kMagic.end(), body.begin())) return malformed("it is none");
-  if (get_u32(body.data() + kVersionAt) != kVersion) return malformed("of another version");
+  P2P_ASSIGN(const ByteView body, unwrap_record(kHashRecord, key.view(), bytes));
+  if (body.size() < kStampsAt) return malformed("too short");
   const std::uint64_t files = get_u32(body.data() + kFilesAt);
   const std::uint64_t chunks = get_u32(body.data() + kChunksAt);
   if (files > kMaxEntries || chunks > kMaxChunks ||
       body.size() != kStampsAt + files * kStampBytes + chunks * Digest::kSize)
     return malformed("not as long as it says");
-  const Digest checksum = chunk_digest(body);
-  if (!std::equal(checksum.bytes.begin(), checksum.bytes.end(), bytes.last(Digest::kSize).begin()))
-    return malformed("its checksum does not match");
-  if (!std::equal(key.bytes.begin(), key.bytes.end(), body.begin() + kKeyAt))
-    return malformed("it is of something else");
   HashRecord record;
   record.chunk_bytes = get_u32(body.data() + kChunkBytesAt);
   record.stamps.reserve(files);

@@ -1,9 +1,9 @@
 // HashRecord: the chunk hashes that a scan found, with what the files looked like, so that the next
 // scan hashes only what has changed since.
 //
-// Bytes, big-endian: "p2ph", u32 version, 32-byte key, u32 chunk size, u32 files, u32 chunks; for
-// each file u64 size, i64 mtime, i64 ctime, u64 inode; the chunk hashes; 32-byte BLAKE3 of all
-// before it.
+// A checked record (content/checked_record.h) "p2ph" of a key. Its body, big-endian: u32 chunk
+// size, u32 files, u32 chunks; for each file u64 size, i64 mtime, i64 ctime, u64 inode; the chunk
+// hashes.
 #pragma once
 
 #include <cstdint>

@@ -2,8 +2,8 @@
 // replaced whole (temporary file, sync, rename, sync of the folder), and only after the data it
 // speaks of is on disk.
 //
-// Bytes: "p2pj", u32 version, 32-byte content id, u32 chunk count, bitfield, 32-byte BLAKE3 of all
-// before it.
+// A checked record (content/checked_record.h) "p2pj" of a content id. Its body: u32 chunk count,
+// bitfield.
 #pragma once
 
 #include "base/bytes.h"
