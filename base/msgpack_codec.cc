@@ -50,9 +50,10 @@ void write_str(MsgpackWriter& writer, std::string_view text) {
   writer.pack_str_body(text.data(), static_cast<std::uint32_t>(text.size()));
 }
 
-Bytes to_bytes(const MsgpackBuffer& buffer) {
+Bytes to_bytes(const MsgpackBuffer& buffer, Bytes head) {
   const ByteView view = bytes_of(std::string_view(buffer.data(), buffer.size()));
-  return Bytes(view.begin(), view.end());
+  head.insert(head.end(), view.begin(), view.end());
+  return head;
 }
 
 Result<msgpack::object_handle> read_msgpack(ByteView bytes, std::size_t max_bytes,

@@ -23,7 +23,8 @@ using MsgpackValue = msgpack::object;
 // Writes a binary and a string value.
 void write_bin(MsgpackWriter& writer, ByteView bytes);
 void write_str(MsgpackWriter& writer, std::string_view text);
-Bytes to_bytes(const MsgpackBuffer& buffer);
+// `head` is what the bytes are to stand behind.
+Bytes to_bytes(const MsgpackBuffer& buffer, Bytes head = {});
 
 // Decodes exactly one value that fills `bytes`. Its strings and binaries point into `bytes`,
 // which must outlive the handle. `what` names the thing in errors ("manifest", "announce").

@@ -71,4 +71,11 @@ ChunkIndex Bitfield::next_set_not_in(const Bitfield& other, ChunkIndex from) con
   return find(from, size_, [&](std::size_t at) { return words_[at] & ~other.words_[at]; });
 }
 
+std::uint64_t bytes_of_chunks(const Layout& layout, const Bitfield& which) {
+  std::uint64_t bytes = 0;
+  for (ChunkIndex i = which.next_set(0); i < which.size(); i = which.next_set(i + 1))
+    bytes += layout.length_of(i);
+  return bytes;
+}
+
 }  // namespace p2p

@@ -78,4 +78,7 @@ class Bitfield {
   ChunkIndex count_ = 0;
 };
 
+// The bytes of the content that lie in these chunks.
+std::uint64_t bytes_of_chunks(const Layout& layout, const Bitfield& which);
+
 }  // namespace p2p

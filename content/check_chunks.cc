@@ -4,6 +4,7 @@
 #include <system_error>
 #include <thread>
 
+#include "base/cache.h"
 #include "content/chunk_reader.h"
 #include "content/hash_chunks.h"
 #include "crypto/digest.h"
@@ -16,7 +17,7 @@ namespace {
 constexpr std::size_t kReadBytes = 128 * 1024;
 
 // The kernel copies to it faster than to one that lies between cache lines.
-struct alignas(4096) ReadBuffer {
+struct alignas(kCacheLineBytes) ReadBuffer {
   std::uint8_t bytes[kReadBytes];
 };
 
@@ -38,9 +39,7 @@ Result<Digest> hash_chunk(const ChunkReader& reader, ChunkIndex chunk, std::uint
 Status hash_chunks(const Layout& layout, const ChunkReader& reader, const Bitfield& which,
                    const HashJob& job,
                    const std::function<bool(ChunkIndex, Result<Digest>)>& each) {
-  std::uint64_t total = 0;
-  for (ChunkIndex i = which.next_set(0); i < which.size(); i = which.next_set(i + 1))
-    total += layout.length_of(i);
+  const std::uint64_t total = bytes_of_chunks(layout, which);
   std::mutex mutex;  // guards what follows, and the calls out
   ChunkIndex next = 0;
   std::uint64_t done = 0;

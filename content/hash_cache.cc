@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 struct Kept {
   fs::path path;
   std::uint64_t bytes;
-  std::int64_t used_ns;
+  fs::file_time_type used;
 };
 
 std::vector<Kept> all_in(const fs::path& folder) {
@@ -28,10 +28,12 @@ std::vector<Kept> all_in(const fs::path& folder) {
   std::error_code failure;
   for (fs::directory_iterator at(folder, failure), end; !failure && at != end;
        at.increment(failure)) {
-    struct stat status {};
-    if (lstat(at->path().c_str(), &status) != 0 || !S_ISREG(status.st_mode)) continue;
-    all.push_back({at->path(), static_cast<std::uint64_t>(status.st_size),
-                   std::int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec});
+    // One that goes meanwhile needs no room.
+    std::error_code gone;
+    if (!fs::is_regular_file(at->symlink_status(gone))) continue;
+    const std::uint64_t bytes = at->file_size(gone);
+    const fs::file_time_type used = gone ? fs::file_time_type() : at->last_write_time(gone);
+    if (!gone) all.push_back({at->path(), bytes, used});
   }
   return all;
 }
@@ -95,8 +97,7 @@ void HashCache::touch(const Digest& key) const {
 // What crashed writers left counts as well, and goes the same way.
 void HashCache::make_room() const {
   std::vector<Kept> all = all_in(folder_);
-  std::sort(all.begin(), all.end(),
-            [](const Kept& a, const Kept& b) { return a.used_ns > b.used_ns; });
+  std::sort(all.begin(), all.end(), [](const Kept& a, const Kept& b) { return a.used > b.used; });
   std::uint64_t bytes = 0;
   for (std::size_t i = 0; i < all.size(); ++i) {
     bytes += all[i].bytes;

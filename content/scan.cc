@@ -202,13 +202,6 @@ HashRecord record_of(const Manifest& manifest, std::vector<FileStamp> before,
   return {manifest.chunk_bytes, std::move(before), manifest.chunk_hashes};
 }
 
-std::uint64_t bytes_of_chunks(const Layout& layout, const Bitfield& which) {
-  std::uint64_t bytes = 0;
-  for (ChunkIndex i = which.next_set(0); i < which.size(); i = which.next_set(i + 1))
-    bytes += layout.length_of(i);
-  return bytes;
-}
-
 // Fills in what is known; the chunks that are left.
 Bitfield take_known(Manifest& manifest, const HashRecord& known,
                     const std::vector<FileStamp>& stamps) {

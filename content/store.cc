@@ -150,9 +150,7 @@ Result<bool> Store::Impl::open_data() {
 
 Status Store::Impl::check_space(const Bitfield& present) const {
   const Layout layout = manifest->layout();
-  std::uint64_t missing = 0;
-  for (ChunkIndex i = present.next_clear(0); i < present.size(); i = present.next_clear(i + 1))
-    missing += layout.length_of(i);
+  const std::uint64_t missing = layout.total_bytes - bytes_of_chunks(layout, present);
   struct statvfs space {};
   // Where the file system does not say, the writes will tell.
   if (fstatvfs(partial.fd().get(), &space) != 0 || space.f_blocks == 0) return {};

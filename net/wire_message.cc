@@ -10,11 +10,7 @@ Family family_of(const WireMessage& message) {
 
 Bytes encode_wire(const WireMessage& message) {
   const auto family = static_cast<std::uint8_t>(family_of(message));
-  if (const auto* announce = std::get_if<tracker::Message>(&message))
-    return tracker::encode(*announce, {family});
-  Bytes body = encode(std::get<peer::Message>(message));
-  body.insert(body.begin(), family);
-  return body;
+  return std::visit([family](const auto& inner) { return encode(inner, {family}); }, message);
 }
 
 Result<WireMessage> decode_wire(ByteView body) {

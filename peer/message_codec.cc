@@ -304,12 +304,12 @@ Result<Message> read_message(const MsgpackValue& value) {
 
 }  // namespace
 
-Bytes encode(const Message& message) {
+Bytes encode(const Message& message, Bytes head) {
   MsgpackBuffer buffer(64);
   MsgpackWriter writer(buffer);
   const std::uint64_t number = message.index() + 1;
   std::visit([&](const auto& value) { write(writer, number, value); }, message);
-  return to_bytes(buffer);
+  return to_bytes(buffer, std::move(head));
 }
 
 Result<Message> decode(ByteView bytes) {

@@ -127,8 +127,8 @@ using Message = std::variant<Join, ManifestRequest, ManifestPart, Chunks, Have, 
                              Cancel, Reject, Peers, Bye>;
 
 // Canonical msgpack arrays, first element the message's number. decode refuses whatever is not
-// exactly a message within its limits.
-Bytes encode(const Message& message);
+// exactly a message within its limits. `head` is what the encoding is to stand behind.
+Bytes encode(const Message& message, Bytes head = {});
 Result<Message> decode(ByteView bytes);
 
 }  // namespace p2p::peer

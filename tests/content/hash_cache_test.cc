@@ -67,8 +67,18 @@ void overwrite_and_hide(const fs::path& path, std::string_view text) {
   REQUIRE(utimensat(AT_FDCWD, path.c_str(), times, 0) == 0);
 }
 
-// Past the step in which the times of files move.
-void wait_a_tick() { std::this_thread::sleep_for(std::chrono::milliseconds(20)); }
+// Returns when a write gets another time than one just before: the times of files move in steps.
+void wait_a_tick() {
+  const TempFolder temp;
+  const auto time_of_write = [&] {
+    write_file(temp / "probe", "");
+    struct stat status {};
+    REQUIRE(stat((temp / "probe").c_str(), &status) == 0);
+    return std::pair(status.st_ctim.tv_sec, status.st_ctim.tv_nsec);
+  };
+  const auto first = time_of_write();
+  while (time_of_write() == first) std::this_thread::yield();
+}
 
 constexpr std::uint64_t kChunk = kMinChunkBytes;
 

@@ -16,6 +16,7 @@
 #include <cstdlib>
 #include <vector>
 
+#include "base/cache.h"
 #include "base/check.h"
 #include "crypto/channel.h"
 #include "crypto/digest.h"
@@ -41,7 +42,7 @@ class Frame {
   MutableBytes bytes() { return MutableBytes(start_, frame_bytes + p2p::kFrameOverheadBytes); }
 
  private:
-  static constexpr std::size_t kAlignment = 64;
+  static constexpr std::size_t kAlignment = p2p::kCacheLineBytes;
   Bytes memory_;
   std::uint8_t* start_;
 };

@@ -77,14 +77,6 @@ def cpu_of(pid):
     return total / TICKS
 
 
-def peak_rss_of(pid):
-    """The largest resident size so far, in bytes."""
-    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return 0
-
-
 def timed(command, server_pid=None, **options):
     """Runs a command to its end: wall seconds, and the CPU seconds of it and of the server meanwhile."""
     before = cpu_of(server_pid) if server_pid else 0
