@@ -12,30 +12,20 @@ ChunkBuffer::ChunkBuffer(std::size_t bytes)
 
 ChunkBuffer::~ChunkBuffer() { ::operator delete(memory_, std::align_val_t(kAlignment)); }
 
-BufferRef BufferPool::take(std::size_t bytes, std::function<void()> retry) {
-  std::unique_lock lock(mutex_);
-  if (used_bytes_ == 0 || used_bytes_ + bytes <= limit_bytes_)
-    return hand_out(bytes, std::move(lock));
-  waiting_.push_back(std::move(retry));
-  return nullptr;
-}
-
-BufferRef BufferPool::take_anyway(std::size_t bytes) {
-  return hand_out(bytes, std::unique_lock(mutex_));
-}
-
-BufferRef BufferPool::hand_out(std::size_t bytes, std::unique_lock<std::mutex> lock) {
-  used_bytes_ += bytes;
-  // The one that came back last is the likeliest to be in a cache.
-  const auto fit = std::find_if(kept_.rbegin(), kept_.rend(),
-                                [&](const auto& buffer) { return buffer->size() == bytes; });
+BufferRef BufferPool::take(std::size_t bytes) {
   std::unique_ptr<ChunkBuffer> buffer;
-  if (fit != kept_.rend()) {
-    buffer = std::move(*fit);
-    kept_.erase(std::next(fit).base());
-    kept_bytes_ -= bytes;
+  {
+    const std::lock_guard lock(mutex_);
+    used_bytes_ += bytes;
+    // The one that came back last is the likeliest to be in a cache.
+    const auto fit = std::find_if(kept_.rbegin(), kept_.rend(),
+                                  [&](const auto& kept) { return kept->size() == bytes; });
+    if (fit != kept_.rend()) {
+      buffer = std::move(*fit);
+      kept_.erase(std::next(fit).base());
+      kept_bytes_ -= bytes;
+    }
   }
-  lock.unlock();
   if (!buffer) buffer = std::make_unique<ChunkBuffer>(bytes);
   return BufferRef(buffer.release(), [pool = shared_from_this()](ChunkBuffer* done) {
     pool->give_back(std::unique_ptr<ChunkBuffer>(done));
@@ -43,28 +33,22 @@ BufferRef BufferPool::hand_out(std::size_t bytes, std::unique_lock<std::mutex> l
 }
 
 void BufferPool::give_back(std::unique_ptr<ChunkBuffer> buffer) {
-  std::vector<std::function<void()>> waiting;
-  {
-    const std::lock_guard lock(mutex_);
-    const std::size_t bytes = buffer->size();
-    used_bytes_ -= bytes;
-    if (kept_bytes_ + bytes <= kKeptBytes) {
-      kept_bytes_ += bytes;
-      kept_.push_back(std::move(buffer));
-    }
-    waiting.swap(waiting_);
-  }
-  for (const auto& retry : waiting) retry();
-}
-
-void BufferPool::forget_waiting() {
   const std::lock_guard lock(mutex_);
-  waiting_.clear();
+  const std::size_t bytes = buffer->size();
+  used_bytes_ -= bytes;
+  if (kept_bytes_ + bytes > kKeptBytes) return;
+  kept_bytes_ += bytes;
+  kept_.push_back(std::move(buffer));
 }
 
 std::size_t BufferPool::used_bytes() const {
   const std::lock_guard lock(mutex_);
   return used_bytes_;
+}
+
+std::size_t BufferPool::kept_bytes() const {
+  const std::lock_guard lock(mutex_);
+  return kept_bytes_;
 }
 
 }  // namespace p2p::net

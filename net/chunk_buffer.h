@@ -1,10 +1,9 @@
 // ChunkBuffer: memory for the payload of a chunk, or of a part of one, on its way between socket
-// and disk. BufferPool: where a lane has them from; what a lane holds of payload at any time is
-// bounded by it.
+// and disk. BufferPool: where they come from, and where those that nobody uses wait for their next
+// use. How many are in use is bounded by who takes them: see connection_limits.h.
 #pragma once
 
 #include <cstddef>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -43,32 +42,22 @@ using BufferRef = std::shared_ptr<ChunkBuffer>;
 // Thread-safe.
 class BufferPool : public std::enable_shared_from_this<BufferPool> {
  public:
-  explicit BufferPool(std::size_t limit_bytes) : limit_bytes_(limit_bytes) {}
-
-  // Null where the limit does not allow it now; then `retry` is called once, from the thread that
-  // gives back the next buffer. One buffer there is always, however large.
-  BufferRef take(std::size_t bytes, std::function<void()> retry);
-  // Whatever the limit says: for what is bounded by other means.
-  BufferRef take_anyway(std::size_t bytes);
-
-  // Nobody is called any more.
-  void forget_waiting();
+  // The content of what it gives is left over from its last use.
+  BufferRef take(std::size_t bytes);
 
   std::size_t used_bytes() const;
+  std::size_t kept_bytes() const;
 
   // Buffers that nobody uses are kept up to this, for the next.
   static constexpr std::size_t kKeptBytes = 8 * 1024 * 1024;
 
  private:
-  BufferRef hand_out(std::size_t bytes, std::unique_lock<std::mutex> lock);
   void give_back(std::unique_ptr<ChunkBuffer> buffer);
 
-  const std::size_t limit_bytes_;
   mutable std::mutex mutex_;
   // All guarded by mutex_.
   std::size_t used_bytes_ = 0, kept_bytes_ = 0;
   std::vector<std::unique_ptr<ChunkBuffer>> kept_;
-  std::vector<std::function<void()>> waiting_;
 };
 
 }  // namespace p2p::net

@@ -13,19 +13,17 @@ Error violation(std::string_view what, ChunkIndex chunk) {
 
 }  // namespace
 
-void ChunkInbox::on_requested(ChunkIndex chunk) { expected_.try_emplace(chunk); }
-
 Status ChunkInbox::on_give(ChunkIndex chunk, const Layout& layout) {
   if (any_credits_ == 0) return violation("gives a chunk that was not asked for", chunk);
   if (chunk >= layout.chunk_count()) return violation("gives a chunk that does not exist", chunk);
   --any_credits_;
-  expected_.try_emplace(chunk);
+  expected_.insert(chunk);
   return {};
 }
 
 void ChunkInbox::on_reject(ChunkIndex chunk) {
-  forget(chunk);
   dropped_.erase(chunk);
+  forget(chunk);
 }
 
 void ChunkInbox::on_any_rejected() {
@@ -34,40 +32,34 @@ void ChunkInbox::on_any_rejected() {
 
 void ChunkInbox::drop(ChunkIndex chunk) {
   if (!expected_.contains(chunk)) return;
-  forget(chunk);
   dropped_.insert(chunk);
+  forget(chunk);
 }
+
+void ChunkInbox::clear() { *this = ChunkInbox(std::move(pool_)); }
 
 void ChunkInbox::forget(ChunkIndex chunk) {
   expected_.erase(chunk);
-  if (current_ == chunk) current_.reset();
-  if (!expects_data()) next_.reset();
+  if (current_ == chunk) {
+    current_.reset();
+    received_ = 0;
+    buffer_.reset();
+  }
+  if (!expects_data()) buffer_.reset();
 }
 
-ChunkInbox::Assembly* ChunkInbox::current() {
-  return current_ ? &expected_.at(*current_) : nullptr;
-}
-
-bool ChunkInbox::make_room(BufferPool& pool, const Layout& layout, std::function<void()> retry) {
-  if (!current_ && !next_) next_ = pool.take(layout.chunk_bytes, std::move(retry));
-  return current_ || next_;
+const BufferRef& ChunkInbox::buffer(const Layout& layout) {
+  if (!buffer_) buffer_ = pool_->take(layout.chunk_bytes);
+  return buffer_;
 }
 
 ChunkInbox::Place ChunkInbox::place_for(std::size_t payload_bytes, const Layout& layout) {
-  const Assembly* const going_on = current();
-  const std::size_t from = going_on ? going_on->received : 0;
-  if (from + payload_bytes > layout.chunk_bytes) return {};
-  const BufferRef& buffer = going_on ? going_on->buffer : next_;
-  return {buffer, buffer->payload() + from};
+  if (received_ + payload_bytes > layout.chunk_bytes) return {};
+  return {buffer(layout), buffer(layout)->payload() + received_};
 }
 
-Result<ChunkInbox::Progress> ChunkInbox::on_data(ByteView body, const Layout& layout,
-                                                 BufferPool& pool) {
-  if (body.size() <= kDataHeaderBytes)
-    return Error{ErrorCode::kMalformed, "a data frame without data"};
-  const ChunkIndex chunk = get_u32(body.data());
-  const std::uint32_t offset = get_u32(body.data() + 4);
-  const ByteView payload = body.subspan(kDataHeaderBytes);
+Result<ChunkInbox::Progress> ChunkInbox::on_data(ChunkIndex chunk, std::uint32_t offset,
+                                                 ByteView payload, const Layout& layout) {
   if (chunk >= layout.chunk_count()) return violation("sends a chunk that does not exist", chunk);
   const std::uint32_t length = layout.length_of(chunk);
   if (offset > length || payload.size() > length - offset)
@@ -75,24 +67,21 @@ Result<ChunkInbox::Progress> ChunkInbox::on_data(ByteView body, const Layout& la
   Progress progress{chunk, static_cast<std::uint32_t>(payload.size()), nullptr};
   const bool last = offset + payload.size() == length;
 
-  const auto found = expected_.find(chunk);
-  if (found == expected_.end()) {
+  if (!expected_.contains(chunk)) {
     if (!dropped_.contains(chunk)) return violation("sends a chunk that was not asked for", chunk);
-    if (last) dropped_.erase(chunk);
-    if (!expects_data()) next_.reset();
+    if (last) on_reject(chunk);  // the matter ends as with one
     return progress;
   }
-  Assembly& assembly = found->second;
-  if (offset != assembly.received) return violation("sends data out of order", chunk);
-  // Memory is taken when data comes, not when it is promised.
-  if (!assembly.buffer)
-    assembly.buffer = next_ ? std::move(next_) : pool.take_anyway(layout.chunk_bytes);
-  std::uint8_t* const place = assembly.buffer->payload() + offset;
+  if (current_ != chunk) {
+    current_ = chunk;
+    received_ = 0;
+  }
+  if (offset != received_) return violation("sends data out of order", chunk);
+  std::uint8_t* const place = buffer(layout)->payload() + offset;
   if (place != payload.data()) std::memmove(place, payload.data(), payload.size());
-  assembly.received += progress.bytes;
-  current_ = chunk;
+  received_ += progress.bytes;
   if (last) {
-    progress.whole = std::move(assembly.buffer);
+    progress.whole = std::move(buffer_);
     forget(chunk);
   }
   return progress;

@@ -12,7 +12,7 @@ namespace p2p::net {
 
 Connection::Connection(Lane& lane, ConnectionId id, Endpoint remote, bool outbound,
                        HandshakeConfig handshake)
-    : lane_(lane), id_(id), remote_(remote), outbound_(outbound) {
+    : lane_(lane), id_(id), remote_(remote), outbound_(outbound), inbox_(lane.buffers()) {
   handshake_.emplace(outbound ? Handshake::Role::kInitiator : Handshake::Role::kResponder,
                      std::move(handshake));
   P2P_CHECK(uv_tcp_init(lane_.loop().raw(), &socket_) == 0);
@@ -113,8 +113,8 @@ void Connection::finish() {
     outbox_.drop_chunks();
     unread_ = {};
     placed_.reset();
-    inbox_ = {};
-    if (paused()) read_on();  // to read, and throw away, what keeps the other side from closing
+    inbox_.clear();
+    if (lagging_) read_on();  // to read, and throw away, what keeps the other side from closing
     lane_.close_soon(weak_from_this());
   }
   if (writing_ || !outbox_.empty() || shut_) return;

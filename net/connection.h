@@ -38,8 +38,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void send_chunk(ChunkIndex chunk);
   void stop_sending(ChunkIndex chunk);
   void consumed(std::size_t weight);
-  // There may be memory for data again.
-  void on_room();
   // Sends what is waiting, then closes.
   void finish();
   void close(Error why);
@@ -58,23 +56,25 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void tell(decltype(Event::what) what, std::size_t body_bytes = 0);
   void tell_progress();
 
-  // Reading. It pauses while the control thread lags behind or there is no memory for data.
-  bool paused() const { return lagging_ || no_room_; }
+  // Reading. It pauses while the control thread lags behind.
   void read_on();
   void pause();
   // Takes what waits, and reads on.
   void resume();
   uv_buf_t place_of_read();
   void on_read(ssize_t count);
+  void on_placed_read(std::size_t count);
+  void process_unread();
+  void process_and_keep(MutableBytes data);
   // Takes what is complete, and returns how many bytes that was.
   std::size_t process(MutableBytes data);
   void keep(ByteView rest);
+  // Where one has begun: its end must come in time.
+  void watch_frame();
   // The rest of the frame that begins so is read to where its payload belongs. False: it is not.
   bool place(ByteView begun);
-  void on_placed_read(std::size_t count);
-  // May a data frame come at all?
-  bool takes_data() const { return io_ && io_->writer && inbox_.expects_data(); }
-  bool room_for_data();
+  // Is there anything against a frame that begins so?
+  Status check(const FrameHeader& header) const;
   // All return false when the connection was closed.
   bool on_frame(FrameKind kind, ByteView body);
   bool on_message_frame(ByteView body);
@@ -109,7 +109,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::shared_ptr<const ContentIo> io_;
   const ConnectionBudget* budget_ = &kSmallBudget;
 
-  Bytes unread_;  // what came in and is no whole frame, or waits while reading is paused
+  Bytes unread_;        // what came in and is no whole frame, or waits while reading is paused
+  bool grown_ = false;  // by kReadBytes, for the read that is under way
   // A data frame whose rest is read to its place in a chunk's buffer.
   struct Placed {
     BufferRef buffer;
@@ -122,7 +123,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::uint64_t frames_ = 0;
   bool frame_watched_ = false;
   std::size_t unconsumed_ = 0;
-  bool lagging_ = false, no_room_ = false;
+  bool lagging_ = false;  // the control thread: reading is paused
   ChunkInbox inbox_;
   std::optional<ChunkData> progress_;  // not told yet
   bool stored_ = false;                // the writer has, or had, chunks of ours

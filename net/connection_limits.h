@@ -30,12 +30,13 @@ inline constexpr std::size_t kEventBytes = 256;
 // A read of messages and small frames takes at most this much. The rest of a larger data frame is
 // read to its place at once.
 inline constexpr std::size_t kReadBytes = 16 * 1024;
-// What is left of the largest frame, and a read.
-inline constexpr std::size_t kReadBufferBytes = kMaxMessageBytes + kFrameOverheadBytes + kReadBytes;
+// What is left of a frame, which is less than a read, and a read.
+inline constexpr std::size_t kReadBufferBytes = 2 * kReadBytes;
 
-// Payload that a lane holds between socket and disk, in both directions. The swarm's window and
-// upload slots keep it well below; where they do not, reading waits.
-inline constexpr std::size_t kLaneBufferBytes = 48 * 1024 * 1024;
+// Payload between socket and disk is bounded without a limit of its own. Coming in: each connection
+// holds one chunk (chunk_inbox.h), and whole ones wait to be written, at most as many as were asked
+// for: the window of all connections together (SwarmConfig::max_window_bytes), and what is overdue
+// at each. Going out: two blocks for each connection (Outbox::kAheadBytes).
 
 // Tests shorten these.
 struct ConnectionTimeouts {

@@ -16,7 +16,7 @@ constexpr std::size_t kLookAheadBytes = ChunkBuffer::kBehind - kFrameTagBytes;
 }  // namespace
 
 void Connection::read_on() {
-  lagging_ = no_room_ = false;
+  lagging_ = false;
   uv_read_start(
       reinterpret_cast<uv_stream_t*>(&socket_),
       [](uv_handle_t* handle, std::size_t, uv_buf_t* buffer) {
@@ -30,50 +30,50 @@ void Connection::read_on() {
 void Connection::pause() { uv_read_stop(reinterpret_cast<uv_stream_t*>(&socket_)); }
 
 void Connection::resume() {
-  Bytes waiting = std::exchange(unread_, {});
-  const std::size_t used = process(waiting);
-  if (closed_) return;
-  keep(ByteView(waiting).subspan(used));
-  if (!closed_ && !paused()) read_on();
+  process_unread();
+  if (!closed_ && !lagging_) read_on();
 }
 
 void Connection::consumed(std::size_t weight) {
   unconsumed_ -= std::min(weight, unconsumed_);
   if (!lagging_ || closed_ || unconsumed_ > budget_->unconsumed_bytes / 2) return;
   lagging_ = false;
-  if (!no_room_) resume();
+  resume();
 }
 
-void Connection::on_room() {
-  if (!no_room_ || closed_) return;
-  no_room_ = false;
-  if (!lagging_) resume();
-}
-
-// Reads of small frames go to the lane's one buffer, behind what this connection had left: so a
-// connection holds what it was sent of an unfinished frame, and no byte more.
+// Small frames are read to the lane's one buffer, behind what this connection had left: so it holds
+// what it was sent of an unfinished frame, and no byte more. What it was sent of a large one is not
+// copied again for each read: those go behind it.
 uv_buf_t Connection::place_of_read() {
+  const auto at = [](std::uint8_t* to, std::size_t bytes) {
+    return uv_buf_init(reinterpret_cast<char*>(to), static_cast<unsigned>(bytes));
+  };
   if (placed_)
-    return uv_buf_init(reinterpret_cast<char*>(placed_->start + placed_->have),
-                       static_cast<unsigned>(placed_->whole - placed_->have + kLookAheadBytes));
+    return at(placed_->start + placed_->have, placed_->whole - placed_->have + kLookAheadBytes);
+  const std::size_t have = unread_.size();
+  if (have >= kReadBytes) {
+    unread_.resize(have + kReadBytes);
+    grown_ = true;
+    return at(unread_.data() + have, kReadBytes);
+  }
   const MutableBytes all = lane_.read_buffer();
   std::copy(unread_.begin(), unread_.end(), all.begin());
-  return uv_buf_init(reinterpret_cast<char*>(all.data() + unread_.size()),
-                     static_cast<unsigned>(kReadBytes));
+  return at(all.data() + have, kReadBytes);
 }
 
 void Connection::on_read(ssize_t count) {
+  const auto bytes = static_cast<std::size_t>(std::max<ssize_t>(count, 0));
+  const bool grown = std::exchange(grown_, false);
+  if (grown) unread_.resize(unread_.size() - kReadBytes + bytes);
   if (count == 0) return;  // nothing there after all
   if (count == UV_EOF)
     return close(Error{ErrorCode::kUnreachable,
                        absl::StrCat(remote_.to_string(), " closed the connection")});
   if (count < 0)
     return close(socket_error("lost the connection to", remote_, static_cast<int>(count)));
-  if (placed_) return on_placed_read(static_cast<std::size_t>(count));
-  const MutableBytes data =
-      lane_.read_buffer().first(unread_.size() + static_cast<std::size_t>(count));
-  const std::size_t used = process(data);
-  if (!closed_) keep(data.subspan(used));
+  if (placed_) return on_placed_read(bytes);
+  if (grown) return process_unread();
+  process_and_keep(lane_.read_buffer().first(unread_.size() + bytes));
 }
 
 void Connection::on_placed_read(std::size_t count) {
@@ -89,26 +89,33 @@ void Connection::on_placed_read(std::size_t count) {
     return;
   }
   ++frames_;
-  if (!on_data_frame(*body)) return;
+  if (on_data_frame(*body)) process_and_keep(data);
+}
+
+void Connection::process_unread() {
+  Bytes waiting = std::exchange(unread_, {});
+  const std::size_t used = process(waiting);
+  if (closed_) return;
+  if (used > 0) return keep(ByteView(waiting).subspan(used));
+  if (!place(waiting)) unread_ = std::move(waiting);
+  watch_frame();
+}
+
+void Connection::process_and_keep(MutableBytes data) {
   const std::size_t used = process(data);
   if (!closed_) keep(data.subspan(used));
 }
 
 void Connection::keep(ByteView rest) {
   unread_ = {};  // an idle connection holds no memory
-  if (rest.empty()) return;
   if (!place(rest)) unread_.assign(rest.begin(), rest.end());
-  if (!session_ || paused() || frame_watched_) return;
-  frame_watched_ = true;
-  lane_.watch_frame(weak_from_this(), frames_);
+  watch_frame();
 }
 
 bool Connection::place(ByteView begun) {
-  if (!session_ || finishing_ || paused() || begun.size() < kFrameHeaderBytes) return false;
+  if (!session_ || finishing_ || lagging_ || begun.size() < kFrameHeaderBytes) return false;
   const auto header = parse_frame_header(begun);
-  if (!header || header->kind != FrameKind::kData || header->body_bytes <= kDataHeaderBytes ||
-      !takes_data() || !room_for_data())
-    return false;
+  if (!header || header->kind != FrameKind::kData || !check(*header)) return false;
   ChunkInbox::Place where = inbox_.place_for(header->body_bytes - kDataHeaderBytes, io_->layout);
   if (!where.buffer) return false;
   placed_.emplace();
@@ -121,33 +128,37 @@ bool Connection::place(ByteView begun) {
   return true;
 }
 
-bool Connection::room_for_data() {
-  if (!takes_data()) return true;  // it is refused when it is here
-  if (inbox_.make_room(*lane_.buffers(), io_->layout, [&lane = lane_, weak = weak_from_this()] {
-        lane.loop().post([weak] {
-          if (const auto connection = weak.lock()) connection->on_room();
-        });
-      }))
-    return true;
-  no_room_ = true;
-  pause();
-  return false;
+Status Connection::check(const FrameHeader& header) const {
+  if (header.kind == FrameKind::kMessage) {
+    if (header.body_bytes <= budget_->message_bytes) return {};
+    return Error{ErrorCode::kLimit, "a message that is too long"};
+  }
+  if (!io_ || !io_->writer || !inbox_.expects_data())
+    return Error{ErrorCode::kMalformed, "sends chunks that nobody asked for"};
+  if (header.body_bytes <= kDataHeaderBytes)
+    return Error{ErrorCode::kMalformed, "a data frame without data"};
+  return {};
+}
+
+void Connection::watch_frame() {
+  if (!session_ || lagging_ || frame_watched_ || (unread_.empty() && !placed_)) return;
+  frame_watched_ = true;
+  lane_.watch_frame(weak_from_this(), frames_);
 }
 
 void Connection::check_frame(std::uint64_t frames) {
   frame_watched_ = false;
-  if (closed_ || (unread_.empty() && !placed_)) return;
-  if (frames_ == frames && !paused())
+  if (closed_) return;
+  if (frames_ == frames && !lagging_ && (!unread_.empty() || placed_))
     return close(Error{ErrorCode::kUnreachable,
                        absl::StrCat(remote_.to_string(), " stopped in the middle of a message")});
-  frame_watched_ = true;
-  lane_.watch_frame(weak_from_this(), frames_);
+  watch_frame();
 }
 
 std::size_t Connection::process(MutableBytes data) {
   std::size_t used = 0;
   if (handshake_ && !finishing_) used = shake_hands(data);
-  while (session_ && !closed_ && !finishing_ && !paused()) {
+  while (session_ && !closed_ && !finishing_ && !lagging_) {
     const MutableBytes rest = data.subspan(used);
     if (rest.size() < kFrameHeaderBytes) break;
     const auto header = parse_frame_header(rest);
@@ -155,13 +166,12 @@ std::size_t Connection::process(MutableBytes data) {
       break_off(header.error());
       break;
     }
-    if (header->kind == FrameKind::kMessage && header->body_bytes > budget_->message_bytes) {
-      break_off(Error{ErrorCode::kLimit, "a message that is too long"});
+    if (const Status fine = check(*header); !fine) {
+      break_off(fine.error());
       break;
     }
     const std::size_t whole = header->body_bytes + kFrameOverheadBytes;
     if (rest.size() < whole) break;
-    if (header->kind == FrameKind::kData && !room_for_data()) break;
     const auto body = session_->opener.open(rest.first(whole));
     if (!body) {
       break_off(body.error());
@@ -217,15 +227,12 @@ void Connection::note_outgoing(const WireMessage& message) {
 }
 
 bool Connection::on_data_frame(ByteView body) {
-  if (!io_ || !io_->writer)
-    return break_off(Error{ErrorCode::kMalformed, "sends chunks that nobody asked for"});
-  auto received = inbox_.on_data(body, io_->layout, *lane_.buffers());
-  if (placed_) {
-    std::memcpy(placed_->start, placed_->under_head.data(), placed_->under_head.size());
-    placed_.reset();
-  }
+  const ChunkIndex chunk = get_u32(body.data());
+  const std::uint32_t offset = get_u32(body.data() + 4);
+  if (placed_) std::memcpy(placed_->start, placed_->under_head.data(), placed_->under_head.size());
+  auto received = inbox_.on_data(chunk, offset, body.subspan(kDataHeaderBytes), io_->layout);
+  placed_.reset();
   if (!received) return break_off(received.error());
-  const ChunkIndex chunk = received->chunk;
   // Told once for as many frames as came together: a frame may be a single byte.
   if (progress_ && progress_->chunk != chunk) tell_progress();
   if (!progress_) progress_ = ChunkData{chunk, 0};

@@ -56,8 +56,8 @@ bool Connection::within_budget() {
 
 void Connection::read_ahead() {
   while (const auto block = io_ ? outbox_.next_read(io_->layout) : std::nullopt) {
-    const BufferRef buffer = lane_.buffers()->take_anyway(
-        std::min<std::size_t>(Outbox::kBlockBytes, io_->layout.chunk_bytes));
+    const BufferRef buffer =
+        lane_.buffers()->take(std::min<std::size_t>(Outbox::kBlockBytes, io_->layout.chunk_bytes));
     lane_.reader().post([&lane = lane_, weak = weak_from_this(), io = io_, block = *block, buffer] {
       Status read =
           io->reader->read(block.chunk, block.offset, MutableBytes(buffer->payload(), block.bytes));

@@ -22,7 +22,6 @@ Lane::Lane(LaneConfig config, EventQueue& events, Loop* shared)
 Lane::~Lane() {
   if (!own_loop_) {
     close_all();
-    buffers_->forget_waiting();
     return;
   }
   loop_.post([this] {
@@ -30,7 +29,6 @@ Lane::~Lane() {
     loop_.stop();
   });
   thread_.join();
-  buffers_->forget_waiting();  // they would post to the loop
 }
 
 // Their close callbacks, which free them, may run after the lane is gone.

@@ -35,6 +35,7 @@ struct LaneConfig {
   // lock others out.
   std::size_t max_half_open = 1024;
   ConnectionTimeouts timeouts;
+  std::shared_ptr<BufferPool> buffers = std::make_shared<BufferPool>();  // lanes may share one
 };
 
 class Lane {
@@ -64,9 +65,9 @@ class Lane {
   // For its connections, on the lane's thread. A connection that is closed knows its lane no more.
   Loop& loop() { return loop_; }
   void emit(Event event) { events_.push(std::move(event)); }
-  // Holds one read; until the next read of any connection.
+  // Holds kReadBufferBytes, until the next read of any connection.
   MutableBytes read_buffer() { return read_buffer_; }
-  const std::shared_ptr<BufferPool>& buffers() { return buffers_; }
+  const std::shared_ptr<BufferPool>& buffers() { return config_.buffers; }
   // Jobs may outlast their connection. They end before the lane does.
   DiskThread& reader() { return reader_; }
   DiskThread& writer() { return writer_; }
@@ -99,7 +100,6 @@ class Lane {
   LaneConfig config_;
   EventQueue& events_;
   Bytes read_buffer_;
-  std::shared_ptr<BufferPool> buffers_ = std::make_shared<BufferPool>(kLaneBufferBytes);
   std::unordered_map<ConnectionId, std::shared_ptr<Connection>> connections_;
   // Each in the order of its deadlines, as all in it have the same timeout.
   Deadlines half_open_, dialling_, closing_;

@@ -11,34 +11,34 @@ namespace {
 constexpr std::uint32_t kChunk = kMinChunkBytes;
 const Layout kLayout{3 * std::uint64_t{kChunk} - 10, kChunk};
 
-Bytes data_frame(ChunkIndex chunk, std::uint32_t offset, std::size_t bytes, std::uint8_t fill = 7) {
-  Bytes body(net::kDataHeaderBytes + bytes, fill);
-  put_u32(body.data(), chunk);
-  put_u32(body.data() + 4, offset);
-  return body;
+struct Frame {
+  ChunkIndex chunk;
+  std::uint32_t offset;
+  Bytes payload;
+};
+
+Frame data_frame(ChunkIndex chunk, std::uint32_t offset, std::size_t bytes, std::uint8_t fill = 7) {
+  return {chunk, offset, Bytes(bytes, fill)};
 }
 
 // An inbox with memory, and what came of each frame.
 struct Inbox : ChunkInbox {
-  std::shared_ptr<net::BufferPool> pool = std::make_shared<net::BufferPool>(1 << 20);
+  std::shared_ptr<net::BufferPool> pool;
 
-  // As a connection does for small frames.
-  Result<Progress> on_data(const Bytes& body, const Layout& layout) {
-    if (expects_data()) REQUIRE(make_room(*pool, layout, [] {}));
-    return ChunkInbox::on_data(body, layout, *pool);
+  explicit Inbox(std::shared_ptr<net::BufferPool> from = std::make_shared<net::BufferPool>())
+      : ChunkInbox(from), pool(std::move(from)) {}
+
+  // As a connection does for small frames: from elsewhere.
+  Result<Progress> on_data(const Frame& frame, const Layout& layout) {
+    return ChunkInbox::on_data(frame.chunk, frame.offset, frame.payload, layout);
   }
-  // As a connection does for large frames: where the data is read to, the head over what came
-  // before.
-  Result<Progress> on_placed_data(const Bytes& body, const Layout& layout) {
-    REQUIRE(make_room(*pool, layout, [] {}));
-    const Place place = place_for(body.size() - net::kDataHeaderBytes, layout);
+  // As a connection does for large frames: from where they belong.
+  Result<Progress> on_placed_data(const Frame& frame, const Layout& layout) {
+    const Place place = place_for(frame.payload.size(), layout);
     REQUIRE(place.buffer);
-    std::uint8_t* const at = place.payload - net::kDataHeaderBytes;
-    const Bytes before(at, place.payload);
-    std::copy(body.begin(), body.end(), at);
-    auto progress = ChunkInbox::on_data({at, body.size()}, layout, *pool);
-    std::copy(before.begin(), before.end(), at);
-    return progress;
+    std::copy(frame.payload.begin(), frame.payload.end(), place.payload);
+    return ChunkInbox::on_data(frame.chunk, frame.offset, {place.payload, frame.payload.size()},
+                               layout);
   }
 };
 
@@ -62,14 +62,44 @@ TEST_CASE("a requested chunk is whole with its last frame") {
   CHECK(bytes_of(last) == Bytes(kChunk, 7));
 }
 
-TEST_CASE("chunks that arrive side by side are kept apart") {
+TEST_CASE("a chunk that begins makes what came of an unfinished one void") {
   Inbox inbox;
   inbox.on_requested(0);
   inbox.on_requested(2);
   REQUIRE(inbox.on_data(data_frame(0, 0, 100, 1), kLayout).has_value());
   const auto other = inbox.on_data(data_frame(2, 0, kChunk - 10, 2), kLayout);
   CHECK(bytes_of(other) == Bytes(kChunk - 10, 2));
-  CHECK(bytes_of(inbox.on_data(data_frame(0, 100, kChunk - 100, 1), kLayout)) == Bytes(kChunk, 1));
+  SECTION("it may come from its start") {
+    CHECK(bytes_of(inbox.on_data(data_frame(0, 0, kChunk, 1), kLayout)) == Bytes(kChunk, 1));
+  }
+  SECTION("it may not go on") {
+    CHECK_FALSE(inbox.on_data(data_frame(0, 100, kChunk - 100, 1), kLayout).has_value());
+  }
+}
+
+TEST_CASE("a connection holds the memory of one chunk, whatever comes in what order") {
+  const Layout layout{1000 * std::uint64_t{kChunk}, kChunk};
+  Inbox inbox;
+  for (ChunkIndex chunk = 0; chunk < layout.chunk_count(); ++chunk) inbox.on_requested(chunk);
+  CHECK(inbox.pool->used_bytes() == 0);
+  for (ChunkIndex chunk = 0; chunk < layout.chunk_count(); ++chunk) {
+    REQUIRE(inbox.on_data(data_frame(chunk, 0, 1), layout).has_value());
+    REQUIRE(inbox.pool->used_bytes() == kChunk);
+  }
+}
+
+TEST_CASE("connections that each hold an unfinished chunk leave room for another") {
+  const auto pool = std::make_shared<net::BufferPool>();
+  const Layout layout{100 * std::uint64_t{kMaxChunkBytes}, kMaxChunkBytes};
+  std::vector<Inbox> slow;
+  for (ChunkIndex chunk = 0; chunk < 50; ++chunk) {
+    Inbox& inbox = slow.emplace_back(pool);
+    inbox.on_requested(chunk);
+    REQUIRE(inbox.on_placed_data(data_frame(chunk, 0, 1), layout).has_value());
+  }
+  Inbox quick(pool);
+  quick.on_requested(99);
+  CHECK(quick.on_placed_data(data_frame(99, 0, 131072), layout).has_value());
 }
 
 TEST_CASE("data that nobody asked for is a violation") {
@@ -87,8 +117,6 @@ TEST_CASE("data of a chunk that does not exist, past its end, or out of order is
   CHECK_FALSE(inbox.on_data(data_frame(0, 0xffffffff, 1), kLayout).has_value());
   CHECK_FALSE(inbox.on_data(data_frame(2, 0, kChunk - 9), kLayout).has_value());
   CHECK_FALSE(inbox.on_data(data_frame(0, 5, 10), kLayout).has_value());
-  CHECK_FALSE(inbox.on_data(Bytes(net::kDataHeaderBytes), kLayout).has_value());
-  CHECK_FALSE(inbox.on_data(Bytes(3), kLayout).has_value());
 }
 
 TEST_CASE(
@@ -142,23 +170,21 @@ TEST_CASE("data that is read to its place stays there, frame after frame and chu
   CHECK(inbox.pool->used_bytes() == 0);
 }
 
-TEST_CASE("data that was taken for another chunk's comes to its own, and harms neither") {
+TEST_CASE("data that was taken for another chunk's comes to its own, and harms no other") {
   Inbox inbox;
   inbox.on_requested(0);
   inbox.on_requested(1);
   REQUIRE(inbox.on_placed_data(data_frame(0, 0, 100, 1), kLayout).has_value());
   REQUIRE(inbox.on_placed_data(data_frame(1, 0, 5000, 2), kLayout).has_value());
+  inbox.drop(0);
   REQUIRE(inbox.on_placed_data(data_frame(0, 100, 50, 1), kLayout).has_value());
   CHECK(bytes_of(inbox.on_placed_data(data_frame(1, 5000, kChunk - 5000, 2), kLayout)) ==
         Bytes(kChunk, 2));
-  CHECK(bytes_of(inbox.on_placed_data(data_frame(0, 150, kChunk - 150, 1), kLayout)) ==
-        Bytes(kChunk, 1));
 }
 
 TEST_CASE("a frame that claims more than a chunk has room for is given no place") {
   Inbox inbox;
   inbox.on_requested(0);
-  REQUIRE(inbox.make_room(*inbox.pool, kLayout, [] {}));
   CHECK_FALSE(inbox.place_for(kChunk + 1, kLayout).buffer);
   REQUIRE(inbox.on_data(data_frame(0, 0, 100), kLayout).has_value());
   CHECK(inbox.place_for(kChunk - 100, kLayout).buffer);
@@ -176,20 +202,7 @@ TEST_CASE("the place of a frame outlasts its chunk, and no memory is held for no
   CHECK(inbox.pool->used_bytes() == 0);
   inbox.on_reject(0);
   inbox.on_requested(1);
-  REQUIRE(inbox.make_room(*inbox.pool, kLayout, [] {}));
+  REQUIRE(inbox.place_for(1, kLayout).buffer);
   inbox.on_reject(1);
   CHECK(inbox.pool->used_bytes() == 0);
-}
-
-TEST_CASE("without memory there is no room, until some is given back") {
-  Inbox inbox;
-  inbox.pool = std::make_shared<net::BufferPool>(kChunk);
-  net::BufferRef other = inbox.pool->take(kChunk, [] {});
-  inbox.on_requested(0);
-  bool called = false;
-  CHECK_FALSE(inbox.make_room(*inbox.pool, kLayout, [&] { called = true; }));
-  CHECK_FALSE(called);
-  other.reset();
-  CHECK(called);
-  CHECK(inbox.make_room(*inbox.pool, kLayout, [] {}));
 }

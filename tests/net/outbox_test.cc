@@ -23,10 +23,10 @@ struct Line {
   Opener opener{Cipher::kChaCha20Poly1305, key};
   Outbox outbox;
   Bytes out, sent;
-  std::shared_ptr<net::BufferPool> pool = std::make_shared<net::BufferPool>(1 << 20);
+  std::shared_ptr<net::BufferPool> pool = std::make_shared<net::BufferPool>();
 
   void read(const Outbox::Block& block) {
-    const net::BufferRef buffer = pool->take_anyway(kChunk);
+    const net::BufferRef buffer = pool->take(kChunk);
     std::fill_n(buffer->payload(), block.bytes, static_cast<std::uint8_t>(block.chunk));
     outbox.on_read(block, buffer);
   }

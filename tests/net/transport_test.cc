@@ -120,6 +120,31 @@ TEST_CASE("a flood of messages arrives whole, pause after pause") {
   CHECK(pair.server_events.size() == kMessages + 2);
 }
 
+TEST_CASE("large messages arrive whole, read after read, among small ones") {
+  init_crypto();
+  Pair pair;
+  REQUIRE(pair.server.listen(kAnyPort).has_value());
+  const ConnectionId id = pair.client.dial(pair.server.local(), pair.psk);
+  std::vector<peer::Message> said{peer::Join{}};
+  for (std::uint8_t i = 0; i < 5; ++i) {
+    Bytes data(peer::kMaxManifestPartBytes);
+    for (std::size_t at = 0; at < data.size(); ++at) data[at] = static_cast<std::uint8_t>(at * i);
+    const auto size = static_cast<std::uint32_t>(data.size());
+    said.push_back(peer::ManifestPart{5 * size, i * size, std::move(data)});
+    said.push_back(peer::Request{i});
+  }
+  pair.run_until([&] { return find<Opened>(pair.server_events) != nullptr; });
+  pair.server.send(pair.server_events.front().connection, peer::Message(peer::Join{}));
+  pair.run_until([&] { return find<Received>(pair.client_events) != nullptr; });
+  for (const peer::Message& message : said) pair.client.send(id, message);
+  pair.run_until([&] { return pair.server_events.size() == said.size() + 1; });
+  for (std::size_t i = 0; i < said.size(); ++i) {
+    const auto* heard = std::get_if<Received>(&pair.server_events[i + 1].what);
+    REQUIRE(heard != nullptr);
+    CHECK((heard->message == WireMessage(said[i])));
+  }
+}
+
 namespace {
 
 // A gate that nobody passes before it is opened: a disk that hangs.
@@ -197,10 +222,12 @@ struct Joined : Pair {
 }  // namespace
 
 TEST_CASE("a disk that hangs while a chunk is read holds up neither messages nor what is written") {
-  Gate gate;
+  Gate gate, open;
+  open.opened.set_value();
   Joined pair;
   const auto slow = std::make_shared<HangingDisk>(gate);
   for (ConnectionId id : pair.at_server) pair.server.attach(id, io_with(slow, false));
+  pair.client.attach(pair.at_client[0], io_with(std::make_shared<HangingDisk>(open), true));
   pair.transfer(0, 0);
   const std::size_t before = count<Received>(pair.client_events);
   for (ConnectionId id : pair.at_server) pair.server.send(id, peer::Message(peer::Request{1}));
