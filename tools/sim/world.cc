@@ -38,14 +38,14 @@ Manifest make_manifest(const Layout& layout, Random random) {
 
 }  // namespace
 
-World::World(const Scenario& scenario)
+World::World(const Scenario& scenario, Tape* tape)
     : scenario_(scenario),
       layout_(scenario.layout()),
       random_(scenario.seed),
       loss_random_(random_.fork("loss")),
       events_(scenario.latency),
-      bucket_width_(
-          from_seconds(std::max(scenario.fluid_bound_seconds() * 2 / kUseBuckets, 1e-6))) {
+      bucket_width_(from_seconds(std::max(scenario.fluid_bound_seconds() * 2 / kUseBuckets, 1e-6))),
+      tape_(tape) {
   slice_end_ = Time{} + bucket_width_;
   manifest_ = encode_manifest(make_manifest(layout_, random_.fork("manifest")));
   content_ = content_id_of(manifest_);
@@ -143,12 +143,12 @@ void World::dispatch(const Event& event) {
       return on_dial_arrived(event.a);
     case EventKind::kSendStopped:
       if (!is_alive(event.a) || !ends_[event.a].open) return;
-      hosts_[ends_[event.a].host].core->swarm->on_send_stopped(event.a + 1, event.b, now_);
+      tell_swarm(ends_[event.a].host, &peer::Swarm::on_send_stopped, event.a + 1, event.b);
       return drain(ends_[event.a].host);
     case EventKind::kUnreadable:
       if (!is_alive(event.a)) return;
       hosts_[ends_[event.a].host].verified.reset(event.b);
-      hosts_[ends_[event.a].host].core->swarm->on_chunk_unreadable(event.a + 1, event.b, now_);
+      tell_swarm(ends_[event.a].host, &peer::Swarm::on_chunk_unreadable, event.a + 1, event.b);
       return drain(ends_[event.a].host);
     case EventKind::kArrive:
       hosts_[event.a].report.arrived = now_;
@@ -225,8 +225,12 @@ void World::start_swarm(HostIndex index, Bitfield have) {
   Core& core = *host.core;
   Random random = random_.fork(absl::StrCat("swarm ", index, " life ", core.life));
   const bool complete = have.all();
-  core.swarm =
-      std::make_unique<peer::Swarm>(scenario_.schedule, layout_, std::move(have), random, now_);
+  const auto make = [config = scenario_.schedule, layout = layout_, have = std::move(have), random,
+                     now = now_] {
+    return std::make_unique<peer::Swarm>(config, layout, have, random, now);
+  };
+  core.swarm = make();
+  if (Tape* tape = tape_of(index)) tape->start(make);
   core.manifest.reset();
   if (complete) core.book->set_complete(now_);
   core.book_dirty = true;
@@ -244,6 +248,7 @@ void World::drain(HostIndex index) {
     again = false;
     if (core.swarm) {
       while (auto action = core.swarm->poll_action()) {
+        if (Tape* tape = tape_of(index)) tape->note(*action);
         if (!tamper_) {
           act(index, *action);
           continue;
@@ -290,7 +295,7 @@ void World::on_host_timer(HostIndex index) {
     core.book_dirty = true;
   }
   if (core.announcer->next_timeout() <= now_) announcer_of(core).on_timeout(now_);
-  if (core.swarm) core.swarm->on_timeout(now_);
+  if (core.swarm) tell_swarm(index, &peer::Swarm::on_timeout);
   if (core.manifest) core.manifest->on_timeout(now_);
   drain(index);
 }

@@ -41,6 +41,7 @@
 #include "tools/sim/links.h"
 #include "tools/sim/scenario.h"
 #include "tools/sim/slots.h"
+#include "tools/sim/tape.h"
 #include "tracker/announcer.h"
 #include "tracker/owner.h"
 
@@ -69,7 +70,8 @@ class World {
  public:
   static constexpr std::size_t kUseBuckets = 200;
 
-  explicit World(const Scenario& scenario);
+  // `tape`: where one host's swarm is recorded; not owned.
+  explicit World(const Scenario& scenario, Tape* tape = nullptr);
   ~World();
   // Writes what happens to chunks and peers as lines of text, for plots; not owned.
   void set_trace(std::FILE* file) { trace_file_ = file; }
@@ -197,6 +199,18 @@ class World {
     return host.core && host.core->life == ends_[end].life;
   }
 
+  Tape* tape_of(HostIndex index) const {
+    return tape_ != nullptr && tape_->host() == index ? tape_ : nullptr;
+  }
+  // Every input of a host's swarm comes in here.
+  template <typename... Parameters, typename... Arguments>
+  void tell_swarm(HostIndex index, void (peer::Swarm::*input)(Parameters...),
+                  const Arguments&... arguments) {
+    (*hosts_[index].core->swarm.*input)(arguments..., now_);
+    if (Tape* tape = tape_of(index))
+      tape->add([=, now = now_](peer::Swarm& swarm) { (swarm.*input)(arguments..., now); });
+  }
+
   // To tell it something.
   static tracker::Announcer& announcer_of(Core& core) {
     core.announcer_dirty = true;
@@ -313,6 +327,7 @@ class World {
   Duration bucket_width_;
   std::size_t slice_ = 0;  // of sent_over_time_, that is being filled, and its end
   Time slice_end_{};
+  Tape* tape_;
   std::FILE* trace_file_ = nullptr;
   Tamper tamper_;
 };

@@ -161,7 +161,7 @@ void World::on_flow_end(EndIndex index) {
   events_.push(arrival(index ^ 1), EventKind::kChunkArrived, index ^ 1, send.chunk,
                send.length - end.told);
   next_send(index);
-  hosts_[end.host].core->swarm->on_chunk_sent(index + 1, send.chunk, now_);
+  tell_swarm(end.host, &peer::Swarm::on_chunk_sent, index + 1, send.chunk);
   drain(end.host);
 }
 
@@ -200,7 +200,7 @@ void World::stop_send(EndIndex index, ChunkIndex chunk) {
 void World::deliver_data(EndIndex to, ChunkIndex chunk, std::uint32_t bytes) {
   const End& end = ends_[to];
   if (!end.open || !is_alive(to)) return;
-  hosts_[end.host].core->swarm->on_data(to + 1, chunk, bytes, now_);
+  tell_swarm(end.host, &peer::Swarm::on_data, to + 1, chunk, bytes);
   drain(end.host);
 }
 
@@ -208,7 +208,7 @@ void World::on_chunk_arrived(EndIndex to, ChunkIndex chunk, std::uint32_t bytes)
   End& end = ends_[to];
   if (!end.open || !is_alive(to)) return;
   Host& host = hosts_[end.host];
-  host.core->swarm->on_data(to + 1, chunk, bytes, now_);
+  tell_swarm(end.host, &peer::Swarm::on_data, to + 1, chunk, bytes);
   drain(end.host);
   if (!end.open || !is_alive(to)) return;
   if (!expect_no_more(to, chunk)) {
@@ -221,7 +221,7 @@ void World::on_chunk_arrived(EndIndex to, ChunkIndex chunk, std::uint32_t bytes)
     std::fprintf(trace_file_, "chunk %.9f %u %u %u\n", to_seconds(now_.time_since_epoch()),
                  end.host, chunk, ends_[to ^ 1].host);
   if (from.report.liar) {
-    host.core->swarm->on_chunk_corrupt(to + 1, chunk, now_);
+    tell_swarm(end.host, &peer::Swarm::on_chunk_corrupt, to + 1, chunk);
     return drain(end.host);
   }
   if (scenario_.disk == 0) return on_verified(to, chunk, end.life);
@@ -236,7 +236,7 @@ void World::on_verified(EndIndex to, ChunkIndex chunk, std::uint32_t life) {
   Host& host = hosts_[end.host];
   if (!host.core || host.core->life != life) return;
   host.verified.set(chunk);
-  host.core->swarm->on_chunk_verified(to + 1, chunk, now_);
+  tell_swarm(end.host, &peer::Swarm::on_chunk_verified, to + 1, chunk);
   drain(end.host);
 }
 

@@ -120,7 +120,7 @@ void World::on_message(EndIndex index, peer::Message& message) {
       !std::holds_alternative<peer::ManifestRequest>(message) &&
       !std::holds_alternative<peer::ManifestPart>(message)) {
     note_answer(index, message);
-    core.swarm->on_message(index + 1, message, now_);
+    tell_swarm(end.host, &peer::Swarm::on_message, index + 1, message);
   } else if (const auto* bye = std::get_if<peer::Bye>(&message)) {
     on_bye(index, *bye);
   } else if (std::holds_alternative<peer::Join>(message)) {
@@ -182,10 +182,10 @@ void World::on_join(EndIndex index) {
 void World::enter_swarm(EndIndex index) {
   End& end = ends_[index];
   const Host& other = hosts_[ends_[index ^ 1].host];
-  Core& core = *hosts_[end.host].core;
-  core.swarm->on_connected(index + 1, other.core ? other.core->id : PeerId{}, now_);
+  tell_swarm(end.host, &peer::Swarm::on_connected, index + 1,
+             other.core ? other.core->id : PeerId{});
   if (const auto early = std::exchange(end.early, std::nullopt))
-    core.swarm->on_message(index + 1, *early, now_);
+    tell_swarm(end.host, &peer::Swarm::on_message, index + 1, peer::Message(*early));
 }
 
 void World::on_bye(EndIndex index, const peer::Bye& bye) {
@@ -205,7 +205,7 @@ void World::part(EndIndex index, bool for_good) {
   }
   core.book->on_disconnected(index + 1, now_);
   if (core.swarm)
-    core.swarm->on_disconnected(index + 1, now_);
+    tell_swarm(end.host, &peer::Swarm::on_disconnected, index + 1);
   else
     core.manifest->on_disconnected(index + 1, now_);
 }
