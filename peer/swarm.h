@@ -213,6 +213,7 @@ class alignas(kCacheLineBytes) Swarm {
   double expected_seconds(const Neighbour& neighbour) const;
   double score(const Neighbour& neighbour) const;
   Neighbour* least_loaded(bool overdue_too, Time now);
+  bool may_be_second(const Neighbour& neighbour, Time now) const;
   Neighbour* other_source(const Neighbour& first, ChunkIndex chunk, Time now);
   bool ask_something(Neighbour& neighbour, Time now);
   // Will the next input look through all neighbours for something to ask?

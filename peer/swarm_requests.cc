@@ -215,13 +215,18 @@ Swarm::Neighbour* Swarm::least_loaded(bool overdue_too, Time now) {
   return best;
 }
 
+// May a chunk that somebody else owes be asked of it? A named request must not cross with a Give of
+// the same chunk.
+bool Swarm::may_be_second(const Neighbour& neighbour, Time now) const {
+  return may_ask(neighbour, now) && neighbour.overdue == 0 && neighbour.anys == 0;
+}
+
 // Who else could give a chunk that `first` was asked for; the least loaded, no ties by lot.
 Swarm::Neighbour* Swarm::other_source(const Neighbour& first, ChunkIndex chunk, Time now) {
   Neighbour* best = nullptr;
   for (const auto& neighbour : neighbours_) {
-    if (neighbour.get() == &first || !may_ask(*neighbour, now) || neighbour->overdue > 0) continue;
-    // A named request must not cross with a Give of the same chunk.
-    if (neighbour->anys > 0 || !neighbour->have.test(chunk)) continue;
+    if (neighbour.get() == &first || !may_be_second(*neighbour, now)) continue;
+    if (!neighbour->have.test(chunk)) continue;
     const bool unanswered = std::any_of(neighbour->asks.begin(), neighbour->asks.end(),
                                         [&](const Ask& ask) { return ask.chunk == chunk; });
     if (unanswered) continue;
@@ -278,7 +283,11 @@ void Swarm::ask_twice_at_the_end(Time now) {
   while (live_ < window()) {
     const Neighbour* slowest = nullptr;
     ChunkIndex chunk = kAnyChunk;
-    Time latest = now;
+    // Nobody would end sooner what ends before this.
+    Time latest = kNever;
+    for (const auto& neighbour : neighbours_)
+      if (may_be_second(*neighbour, now))
+        latest = std::min(latest, now + from_seconds(expected_seconds(*neighbour)));
     for (const auto& neighbour : neighbours_) {
       for (const Ask& ask : neighbour->asks) {
         if (ask.chunk == kAnyChunk || !is_waiting(ask)) continue;
