@@ -43,6 +43,7 @@ Swarm::Swarm(SwarmConfig config, Layout layout, Bitfield have, Random random, Ti
                config.stuck_after, have_, random.fork("uploads")),
       layout_(layout),
       taken_(have_),
+      times_asked_(layout_.chunk_count()),
       random_(random.fork("swarm")),
       picker_(random.fork("picker")),
       config_(config) {

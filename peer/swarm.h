@@ -207,7 +207,6 @@ class alignas(kCacheLineBytes) Swarm {
   void erase_ask(Neighbour& neighbour, std::size_t index);
   void retire_ask(Neighbour& neighbour, const Ask& ask);
   void return_chunk(ChunkIndex chunk);
-  std::uint32_t times_asked(ChunkIndex chunk) const;
   bool may_ask(const Neighbour& neighbour, Time now) const;
   double mean_speed() const;
   double expected_seconds(const Neighbour& neighbour) const;
@@ -273,6 +272,7 @@ class alignas(kCacheLineBytes) Swarm {
   std::uint32_t speed_count_ = 0;
   Layout layout_;
   Bitfield taken_;  // not to be asked for: verified, asked for, or lost for good
+  std::vector<std::uint16_t> times_asked_;  // of each chunk: asks by name that are not cancelled
   Random random_;
   ChunkPicker picker_;
   SwarmConfig config_;

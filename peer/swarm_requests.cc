@@ -38,13 +38,6 @@ constexpr std::uint32_t kFewWindows = 2;
 
 // --- bookkeeping of asks
 
-std::uint32_t Swarm::times_asked(ChunkIndex chunk) const {
-  std::uint32_t times = 0;
-  for (const auto& neighbour : neighbours_)
-    for (const Ask& ask : neighbour->asks) times += ask.chunk == chunk && !ask.cancelled;
-  return times;
-}
-
 void Swarm::ask(Neighbour& neighbour, ChunkIndex chunk, Time now) {
   P2P_CHECK(live_ < window());
   P2P_CHECK(neighbour.asks.size() < kMaxQueuedRequests);
@@ -66,6 +59,7 @@ void Swarm::ask(Neighbour& neighbour, ChunkIndex chunk, Time now) {
     ++anys_;
   } else {
     P2P_CHECK(neighbour.have.test(chunk) && !have_.test(chunk));
+    ++times_asked_[chunk];
     close_chunk(chunk);
     actions_.push_back(ReceiveChunk{neighbour.connection, chunk});
   }
@@ -74,6 +68,7 @@ void Swarm::ask(Neighbour& neighbour, ChunkIndex chunk, Time now) {
 
 // Takes a live ask out of the counts, before it is cancelled or erased.
 void Swarm::retire_ask(Neighbour& neighbour, const Ask& ask) {
+  if (ask.chunk != kAnyChunk) --times_asked_[ask.chunk];
   if (ask.overdue) {
     --neighbour.overdue;
     --overdue_;
@@ -134,7 +129,7 @@ void Swarm::cancel_spare_anys(Time now) {
 }
 
 void Swarm::return_chunk(ChunkIndex chunk) {
-  if (!have_.test(chunk) && times_asked(chunk) == 0) open_chunk(chunk);
+  if (!have_.test(chunk) && times_asked_[chunk] == 0) open_chunk(chunk);
 }
 
 // --- speeds
@@ -292,7 +287,7 @@ void Swarm::ask_twice_at_the_end(Time now) {
       for (const Ask& ask : neighbour->asks) {
         if (ask.chunk == kAnyChunk || !is_waiting(ask)) continue;
         const Time end = expected_end(*neighbour, ask, now);
-        if (end <= latest || times_asked(ask.chunk) > 1) continue;
+        if (end <= latest || times_asked_[ask.chunk] > 1) continue;
         const Neighbour* other = other_source(*neighbour, ask.chunk, now);
         if (other == nullptr || now + from_seconds(expected_seconds(*other)) >= end) continue;
         slowest = neighbour.get();
@@ -323,6 +318,7 @@ void Swarm::handle(Neighbour& neighbour, const Give& give, Time now) {
   --neighbour.anys;
   const bool taken_back = answered->cancelled;
   answered->chunk = give.chunk;
+  if (!taken_back) ++times_asked_[give.chunk];
   if (!taken_back && !answered->overdue) --anys_;
   if (!taken_back && !taken_.test(give.chunk)) {
     close_chunk(give.chunk);
