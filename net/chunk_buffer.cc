@@ -36,7 +36,7 @@ void BufferPool::give_back(std::unique_ptr<ChunkBuffer> buffer) {
   const std::lock_guard lock(mutex_);
   const std::size_t bytes = buffer->size();
   used_bytes_ -= bytes;
-  if (kept_bytes_ + bytes > kKeptBytes) return;
+  if (used_bytes_ + kept_bytes_ + bytes > kKeptBytes) return;
   kept_bytes_ += bytes;
   kept_.push_back(std::move(buffer));
 }

@@ -48,8 +48,8 @@ class BufferPool : public std::enable_shared_from_this<BufferPool> {
   std::size_t used_bytes() const;
   std::size_t kept_bytes() const;
 
-  // Buffers that nobody uses are kept up to this, for the next.
-  static constexpr std::size_t kKeptBytes = 8 * 1024 * 1024;
+  // Buffers that nobody uses are kept for the next, as long as all together take no more than this.
+  static constexpr std::size_t kKeptBytes = 32 * 1024 * 1024;
 
  private:
   void give_back(std::unique_ptr<ChunkBuffer> buffer);

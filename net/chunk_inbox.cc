@@ -73,6 +73,7 @@ Result<ChunkInbox::Progress> ChunkInbox::on_data(ChunkIndex chunk, std::uint32_t
     return progress;
   }
   if (current_ != chunk) {
+    if (current_) expected_.erase(*current_);
     current_ = chunk;
     received_ = 0;
   }

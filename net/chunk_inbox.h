@@ -54,9 +54,9 @@ class ChunkInbox {
     // dropped chunks.
     BufferRef whole;
   };
-  // A data frame's payload, a byte or more. If it stands where it belongs it stays there. The first
-  // frame of a chunk makes what came of an unfinished one void. An error means that the other side
-  // breaks the protocol.
+  // A data frame's payload, a byte or more. If it stands where it belongs it stays there. With the
+  // first frame of a chunk an unfinished one is given up: no more of it may come. An error means
+  // that the other side breaks the protocol.
   Result<Progress> on_data(ChunkIndex chunk, std::uint32_t offset, ByteView payload,
                            const Layout& layout);
 

@@ -40,7 +40,7 @@ struct SwarmConfig {
   std::uint32_t first_window_chunks = 2;
   std::uint32_t min_window_chunks = 8;
   Duration window_time = std::chrono::milliseconds(10);
-  std::uint64_t max_window_bytes = 64 * 1024 * 1024;
+  std::uint64_t max_window_bytes = 48 * 1024 * 1024;
   // Chunks being sent at once, over all neighbours; of a peer that is complete from the start more,
   // since everybody waits for what only its uplink can give: it must never be held up by neighbours
   // whose downlinks are busy.

@@ -28,18 +28,19 @@ TEST_CASE("a buffer that came back is the next to be given") {
   CHECK(pool->take(kSize)->payload() == memory);
 }
 
-TEST_CASE("a pool knows what is in use, and keeps only so much of what is not") {
+TEST_CASE("a pool keeps what nobody uses while all together is little") {
   const auto pool = std::make_shared<BufferPool>();
-  const std::size_t large = BufferPool::kKeptBytes;
-  BufferRef first = pool->take(large);
-  BufferRef second = pool->take(kSize);
-  CHECK(pool->used_bytes() == large + kSize);
-  first.reset();
-  second.reset();  // the other fills the pool
-  CHECK(pool->used_bytes() == 0);
-  CHECK(pool->kept_bytes() == large);
-  first = pool->take(large);
+  constexpr std::size_t kHalf = BufferPool::kKeptBytes / 2;
+  std::vector<BufferRef> taken(3);
+  for (BufferRef& buffer : taken) buffer = pool->take(kHalf);
+  CHECK(pool->used_bytes() == 3 * kHalf);
+  taken.pop_back();  // the other two are all that it may hold
   CHECK(pool->kept_bytes() == 0);
+  taken.clear();
+  CHECK(pool->used_bytes() == 0);
+  CHECK(pool->kept_bytes() == 2 * kHalf);
+  taken.push_back(pool->take(kHalf));
+  CHECK(pool->kept_bytes() == kHalf);
 }
 
 TEST_CASE("a buffer may outlive the last who knew of its pool") {

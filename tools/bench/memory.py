@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The memory of a seeder and of a fetcher while a large content goes over: the peak of what is resident, and what it is made
-of (anonymous, of files, shared).
+"""The memory of a seeder and of the fetchers of a large content, who give to each other as well: the peak of what is resident,
+and what it is made of (anonymous, of files, shared).
 
-The source is sparse, so that its size costs no disk; the copy is not, and is stopped after --seconds. It goes to the folder
-for temporary files. The seeder's figure includes the hashing of all of it.
+The source is sparse, so that its size costs no disk; the copies are not, and are stopped after --seconds. They go to the
+folder for temporary files. The seeder's figure includes the hashing of all of it.
 """
 
 import pathlib
@@ -50,32 +50,36 @@ def sections(options):
         seeding = Watch(seeder.pid)
         seeding.look()
         hashed = seeding.most["VmHWM"]
-        fetcher = subprocess.Popen([options.binary, "-q", "fetch", seeder.link, "-o", disk / "target", "--listen",
-                                    "127.0.0.1:0"], env=seeder.env, stderr=subprocess.DEVNULL)
-        fetching = Watch(fetcher.pid)
+        fetchers = [subprocess.Popen([options.binary, "-q", "fetch", seeder.link, "-o", disk / f"target-{n}", "--listen",
+                                      "127.0.0.1:0"], env=seeder.env, stderr=subprocess.DEVNULL)
+                    for n in range(options.fetchers)]
+        fetching = [Watch(fetcher.pid) for fetcher in fetchers]
         deadline = time.monotonic() + options.seconds
-        while fetcher.poll() is None and time.monotonic() < deadline:
-            seeding.look()
-            fetching.look()
+        while all(fetcher.poll() is None for fetcher in fetchers) and time.monotonic() < deadline:
+            for watch in (seeding, *fetching):
+                watch.look()
             time.sleep(0.02)
-        complete = fetcher.poll() == 0
         copied = sum(path.stat().st_blocks * 512 for path in disk.rglob("*") if path.is_file())
-        if fetcher.poll() is None:
-            fetcher.send_signal(signal.SIGINT)
-        fetcher.wait()
+        for fetcher in fetchers:
+            if fetcher.poll() is None:
+                fetcher.send_signal(signal.SIGINT)
+        for fetcher in fetchers:
+            fetcher.wait()
         seeder.stop()
+    largest = max(fetching, key=lambda watch: watch.most["VmHWM"])
     rows = [["seeder, once it has hashed", f"{hashed / MIB:.0f}", "", "", ""], seeding.row("seeder, to the end"),
-            fetching.row("fetcher")]
+            largest.row(f"the largest of {options.fetchers} fetchers")]
     targets = [measure.Target(f"{name} at most 64 MiB resident", f"{watch.most['VmHWM'] / MIB:.0f} MiB",
-                              watch.most["VmHWM"] <= 64 * MIB) for name, watch in (("seeder", seeding), ("fetcher", fetching))]
+                              watch.most["VmHWM"] <= 64 * MIB) for name, watch in (("seeder", seeding), ("fetcher", largest))]
     yield measure.Section(f"Memory with a content of {options.gib} GiB",
                           ["", "peak, MiB", *(f"{kind}, MiB" for kind in KINDS)], rows, targets,
-                          f"Fetched to the disk: {copied >> 30} GiB of it" + ("." if complete else ", then stopped."))
+                          f"Fetched to the disk, over all fetchers: {copied >> 30} GiB in {options.seconds:.0f} s at most.")
 
 
 def extend(parser):
     parser.add_argument("--gib", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--fetchers", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=30)
 
 
 if __name__ == "__main__":

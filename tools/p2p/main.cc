@@ -1,4 +1,6 @@
 // p2p: the command line. Each command stands in a file of its own.
+#include <malloc.h>
+
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
@@ -9,8 +11,18 @@
 #include "tools/p2p/commands.h"
 #include "tools/p2p/exit_code.h"
 
+namespace {
+
+// glibc stops giving large blocks back to the system once one was freed, and chunks of 4 MiB then
+// leave holes: a fetch stood at 115 MiB with 60 in use. Setting the size, here to what it is
+// anyway, keeps it where it is.
+void give_freed_memory_back() { mallopt(M_MMAP_THRESHOLD, 128 * 1024); }
+
+}  // namespace
+
 int main(int argc, char** argv) {
   using namespace p2p;
+  give_freed_memory_back();
   std::signal(SIGPIPE, SIG_IGN);
   init_crypto();
   net::raise_descriptor_limit();
