@@ -15,7 +15,13 @@ void Connection::send(const WireMessage& message) {
   if (closed_ || finishing_ || !session_) return;
   note_outgoing(message);
   outbox_.push_message(encode_wire(message));
-  if (within_budget()) pump();
+  if (!within_budget() || std::exchange(pumps_soon_, true)) return;
+  lane_.loop().post([weak = weak_from_this()] {
+    const auto connection = weak.lock();
+    if (!connection) return;
+    connection->pumps_soon_ = false;
+    connection->pump();
+  });
 }
 
 void Connection::send_manifest_part(std::uint32_t offset) {
