@@ -12,8 +12,8 @@
 #include <memory>
 #include <optional>
 #include <thread>
-#include <unordered_map>
 
+#include "absl/container/flat_hash_map.h"
 #include "base/endpoint.h"
 #include "crypto/handshake.h"
 #include "net/chunk_buffer.h"
@@ -100,7 +100,7 @@ class Lane {
   LaneConfig config_;
   EventQueue& events_;
   Bytes read_buffer_;
-  std::unordered_map<ConnectionId, std::shared_ptr<Connection>> connections_;
+  absl::flat_hash_map<ConnectionId, std::shared_ptr<Connection>> connections_;
   // Each in the order of its deadlines, as all in it have the same timeout.
   Deadlines half_open_, dialling_, closing_;
   std::deque<FrameWatch> frames_;

@@ -5,8 +5,8 @@
 #include <deque>
 #include <memory>
 #include <optional>
-#include <unordered_map>
 
+#include "absl/container/flat_hash_map.h"
 #include "net/announce_client.h"
 #include "net/loop.h"
 #include "net/owner_service.h"
@@ -59,7 +59,7 @@ class Node {
   std::optional<OwnerService> owner_service_;
   std::optional<AnnounceClient> announcer_;
   std::optional<SwarmSession> session_;
-  std::unordered_map<ConnectionId, OpenConnection> opened_;
+  absl::flat_hash_map<ConnectionId, OpenConnection> opened_;
   std::deque<std::pair<Time, ConnectionId>> unheard_;  // in the order of their deadlines
   Timer silent_timer_;
 };

@@ -6,9 +6,9 @@
 
 #include <functional>
 #include <memory>
-#include <unordered_map>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "base/endpoint.h"
 #include "crypto/handshake.h"
 #include "net/connection_limits.h"
@@ -80,7 +80,7 @@ class Transport {
   std::size_t max_sockets_ = 0;  // half-open ones too
   std::size_t sockets_ = 0;
   // Of each connection past its handshake: what was dealt with and is not reported to its lane.
-  std::unordered_map<ConnectionId, std::size_t> opened_;
+  absl::flat_hash_map<ConnectionId, std::size_t> opened_;
 };
 
 }  // namespace p2p::net
