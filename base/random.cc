@@ -45,11 +45,11 @@ std::uint64_t Random::next() {
 
 std::uint64_t Random::below(std::uint64_t bound) {
   P2P_CHECK(bound > 0);
-  // Values past the last whole multiple of bound would favour the small ones: draw again.
-  const std::uint64_t reject_below = -bound % bound;
+  // The values do not fill a whole multiple of bound. To favour none, the first of them, as many as
+  // are over, are drawn again; there are fewer than bound, so that a division seldom tells.
   for (;;) {
     const std::uint64_t value = next();
-    if (value >= reject_below) return value % bound;
+    if (value >= bound || value >= -bound % bound) return value % bound;
   }
 }
 
