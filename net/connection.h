@@ -131,9 +131,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Outbox outbox_;
   SendPace pace_;
   bool pumps_soon_ = false;
-  bool writing_ = false;  // one write at a time: what waits can still be overtaken
-  Bytes out_;             // the messages being written: its first out_used_ bytes
-  std::size_t out_used_ = 0;
+  bool writing_ = false;   // one write at a time: what waits can still be overtaken
+  Bytes out_;              // the messages being written
   Outbox::Filled filled_;  // and the data frame after them
   bool finishing_ = false;
   bool shut_ = false;

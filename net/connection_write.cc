@@ -14,7 +14,7 @@ namespace p2p::net {
 void Connection::send(const WireMessage& message) {
   if (closed_ || finishing_ || !session_) return;
   note_outgoing(message);
-  outbox_.push_message(encode_wire(message));
+  outbox_.push_message(message);
   if (!within_budget() || std::exchange(pumps_soon_, true)) return;
   lane_.loop().post([weak = weak_from_this()] {
     const auto connection = weak.lock();
@@ -53,7 +53,7 @@ void Connection::write(ByteView plain) {
 }
 
 bool Connection::within_budget() {
-  if (outbox_.message_bytes() + (writing_ ? out_used_ : 0) <= budget_->send_queue_bytes)
+  if (outbox_.message_bytes() + (writing_ ? out_.size() : 0) <= budget_->send_queue_bytes)
     return true;
   close(Error{ErrorCode::kLimit,
               absl::StrCat(remote_.to_string(), " does not read what it is sent")});
@@ -97,7 +97,7 @@ void Connection::pump() {
 
 void Connection::write_next() {
   static const Layout kNoLayout{};
-  filled_ = outbox_.fill(out_, out_used_, session_ ? &session_->sealer : nullptr,
+  filled_ = outbox_.fill(out_, session_ ? &session_->sealer : nullptr,
                          io_ ? io_->layout : kNoLayout, pace_.ahead_bytes());
   pace_.on_write(Loop::now());
   std::array<uv_buf_t, 2> parts;
@@ -106,7 +106,7 @@ void Connection::write_next() {
     if (size > 0)
       parts[count++] = uv_buf_init(reinterpret_cast<char*>(bytes), static_cast<unsigned>(size));
   };
-  add(out_.data(), out_used_);
+  add(out_.data(), out_.size());
   add(filled_.frame.data(), filled_.frame.size());
   auto* const stream = reinterpret_cast<uv_stream_t*>(&socket_);
   const int taken = uv_try_write(stream, parts.data(), count);
@@ -133,7 +133,7 @@ void Connection::write_next() {
 
 void Connection::on_written(int status) {
   if (status != 0) return close(socket_error("cannot send to", remote_, status));
-  if (pace_.on_written(out_used_ + filled_.frame.size(), Loop::now())) set_not_sent_limit();
+  if (pace_.on_written(out_.size() + filled_.frame.size(), Loop::now())) set_not_sent_limit();
   if (filled_.ends) tell(ChunkSent{*filled_.ends});
 }
 

@@ -8,27 +8,29 @@
 namespace p2p::net {
 namespace {
 
-// Messages are gathered into one write up to about this size.
-constexpr std::size_t kGatheredBytes = 64 * 1024;
-
-// Room for a frame with such a body behind what is used already.
-MutableBytes room_for_frame(Bytes& out, std::size_t& used, std::size_t body_bytes) {
-  const std::size_t whole = body_bytes + kFrameOverheadBytes;
-  if (out.size() < used + whole) out.resize(used + whole);
-  const MutableBytes frame = MutableBytes(out).subspan(used, whole);
-  used += whole;
-  return frame;
-}
+// A usual message in its frame takes one block of memory.
+constexpr std::size_t kFirstBytes = 640;
 
 }  // namespace
 
-void Outbox::push_message(Bytes body) {
-  P2P_CHECK(body.size() <= kMaxMessageBytes);
-  message_bytes_ += body.size() + kFrameOverheadBytes;
-  messages_.push_back(std::move(body));
+void Outbox::push_plain(ByteView bytes) {
+  P2P_CHECK(plain_bytes_ == messages_.size());
+  messages_.insert(messages_.end(), bytes.begin(), bytes.end());
+  plain_bytes_ = messages_.size();
 }
 
-std::deque<Outbox::Outgoing>::iterator Outbox::find(ChunkIndex chunk) {
+void Outbox::push_message(const WireMessage& message) {
+  const std::size_t start = messages_.size();
+  if (start == 0) messages_.reserve(kFirstBytes);
+  messages_.resize(start + kFrameHeaderBytes);
+  messages_ = encode_wire(message, std::move(messages_));
+  const std::size_t body_bytes = messages_.size() - start - kFrameHeaderBytes;
+  P2P_CHECK(body_bytes <= kMaxMessageBytes);
+  put_u32(messages_.data() + start, static_cast<std::uint32_t>(body_bytes));
+  messages_.resize(messages_.size() + kFrameTagBytes);
+}
+
+std::vector<Outbox::Outgoing>::iterator Outbox::find(ChunkIndex chunk) {
   return std::find_if(chunks_.begin(), chunks_.end(),
                       [&](const Outgoing& sending) { return sending.chunk == chunk; });
 }
@@ -71,21 +73,16 @@ bool Outbox::on_unreadable(const Block& block) {
   return drop_chunk(block.chunk);
 }
 
-Outbox::Filled Outbox::fill(Bytes& out, std::size_t& used, Sealer* sealer, const Layout& layout,
+Outbox::Filled Outbox::fill(Bytes& out, Sealer* sealer, const Layout& layout,
                             std::size_t payload_bytes) {
-  used = plain_.size();
-  if (out.size() < used) out.resize(used);
-  std::copy(plain_.begin(), plain_.end(), out.begin());
-  plain_ = {};
-  while (!messages_.empty() && used < kGatheredBytes) {
-    const Bytes body = std::move(messages_.front());
-    messages_.pop_front();
-    message_bytes_ -= body.size() + kFrameOverheadBytes;
-    const MutableBytes frame = room_for_frame(out, used, body.size());
-    std::copy(body.begin(), body.end(), frame.begin() + kFrameHeaderBytes);
-    sealer->seal(FrameKind::kMessage, frame);
+  out = std::exchange(messages_, {});
+  std::size_t at = std::exchange(plain_bytes_, 0);
+  while (at < out.size()) {
+    const std::size_t whole = get_u32(out.data() + at) + kFrameOverheadBytes;
+    sealer->seal(FrameKind::kMessage, MutableBytes(out).subspan(at, whole));
+    at += whole;
   }
-  if (!messages_.empty() || chunks_.empty() || chunks_.front().blocks.empty()) return {};
+  if (chunks_.empty() || chunks_.front().blocks.empty()) return {};
   return fill_data(*sealer, layout, payload_bytes);
 }
 
@@ -112,7 +109,7 @@ Outbox::Filled Outbox::fill_data(Sealer& sealer, const Layout& layout, std::size
   if (from + taken == block.bytes) sending.blocks.pop_front();
   if (sending.taken == layout.length_of(chunk)) {
     filled.ends = chunk;
-    chunks_.pop_front();
+    chunks_.erase(chunks_.begin());
   }
   return filled;
 }

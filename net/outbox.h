@@ -7,11 +7,13 @@
 #include <array>
 #include <deque>
 #include <optional>
+#include <vector>
 
 #include "base/bytes.h"
 #include "content/layout.h"
 #include "crypto/channel.h"
 #include "net/chunk_buffer.h"
+#include "net/wire_message.h"
 
 namespace p2p::net {
 
@@ -40,8 +42,8 @@ class Outbox {
   };
 
   // Of the handshake: sent as it is, before everything else.
-  void push_plain(ByteView bytes) { plain_.insert(plain_.end(), bytes.begin(), bytes.end()); }
-  void push_message(Bytes body);
+  void push_plain(ByteView bytes);
+  void push_message(const WireMessage& message);
   void push_chunk(ChunkIndex chunk) { chunks_.push_back({chunk}); }
   // False: it is not here, or all of it was taken.
   bool drop_chunk(ChunkIndex chunk);
@@ -56,20 +58,17 @@ class Outbox {
   bool on_unreadable(const Block& block);
 
   // Of messages and the handshake.
-  std::size_t message_bytes() const { return plain_.size() + message_bytes_; }
-  bool empty() const { return plain_.empty() && messages_.empty() && chunks_.empty(); }
+  std::size_t message_bytes() const { return messages_.size(); }
+  bool empty() const { return messages_.empty() && chunks_.empty(); }
   // Is there something that can be sent now?
   bool ready() const {
-    return !plain_.empty() || !messages_.empty() ||
-           (!chunks_.empty() && !chunks_.front().blocks.empty());
+    return !messages_.empty() || (!chunks_.empty() && !chunks_.front().blocks.empty());
   }
 
-  // Takes what is to be written next: messages, and a data frame with at most this much payload.
-  // Messages stand sealed at the start of `out`, which grows where it must; `used` says how much
-  // that is. `sealer` may be null where there are no messages and no chunks. What the last fill
-  // gave must have been sent.
-  Filled fill(Bytes& out, std::size_t& used, Sealer* sealer, const Layout& layout,
-              std::size_t payload_bytes);
+  // Takes what is to be written next: all messages, sealed, which become `out`, and a data frame
+  // with at most this much payload. `sealer` may be null where there are no messages and no chunks.
+  // What the last fill gave must have been sent.
+  Filled fill(Bytes& out, Sealer* sealer, const Layout& layout, std::size_t payload_bytes);
 
  private:
   struct Loaded {
@@ -84,12 +83,12 @@ class Outbox {
     std::deque<Loaded> blocks = {};
   };
   Filled fill_data(Sealer& sealer, const Layout& layout, std::size_t payload_bytes);
-  std::deque<Outgoing>::iterator find(ChunkIndex chunk);
+  std::vector<Outgoing>::iterator find(ChunkIndex chunk);
 
-  Bytes plain_;
-  std::deque<Bytes> messages_;  // bodies
-  std::size_t message_bytes_ = 0;
-  std::deque<Outgoing> chunks_;
+  // What is plain, then frames that are to be sealed where they stand.
+  Bytes messages_;
+  std::size_t plain_bytes_ = 0;
+  std::vector<Outgoing> chunks_;  // few; a deque holds memory for what is not there
   int reads_ = 0;
   // The start of the payload that the last frame's tag stands on.
   std::array<std::uint8_t, kFrameTagBytes> under_tag_;

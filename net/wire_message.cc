@@ -8,9 +8,9 @@ Family family_of(const WireMessage& message) {
   return std::holds_alternative<tracker::Message>(message) ? Family::kAnnounce : Family::kSwarm;
 }
 
-Bytes encode_wire(const WireMessage& message) {
-  const auto family = static_cast<std::uint8_t>(family_of(message));
-  return std::visit([family](const auto& inner) { return encode(inner, {family}); }, message);
+Bytes encode_wire(const WireMessage& message, Bytes head) {
+  head.push_back(static_cast<std::uint8_t>(family_of(message)));
+  return std::visit([&head](const auto& inner) { return encode(inner, std::move(head)); }, message);
 }
 
 Result<WireMessage> decode_wire(ByteView body) {

@@ -15,7 +15,8 @@ enum class Family : std::uint8_t { kAnnounce = 1, kSwarm = 2 };
 using WireMessage = std::variant<tracker::Message, peer::Message>;
 
 Family family_of(const WireMessage& message);
-Bytes encode_wire(const WireMessage& message);
+// `head` is what the bytes are to stand behind.
+Bytes encode_wire(const WireMessage& message, Bytes head = {});
 Result<WireMessage> decode_wire(ByteView body);
 
 }  // namespace p2p::net

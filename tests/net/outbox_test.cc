@@ -14,6 +14,14 @@ namespace {
 
 constexpr std::uint32_t kChunk = kMinChunkBytes;
 
+net::WireMessage have(ChunkIndex chunk) { return peer::Message(peer::Have{{chunk}}); }
+std::string chunk_of(ByteView body) {
+  const auto message = net::decode_wire(body);
+  REQUIRE(message.has_value());
+  const auto& swarm = std::get<peer::Message>(*message);
+  return std::to_string(std::get<peer::Have>(swarm).chunks.at(0));
+}
+
 // An outbox, the disk it has chunks read from, and what the other side reads of it. The bytes of a
 // chunk are its index.
 struct Line {
@@ -35,13 +43,12 @@ struct Line {
   }
   Outbox::Filled fill(std::size_t payload_bytes = 16 * 1024) {
     read_all();
-    std::size_t used = 0;
-    Outbox::Filled filled = outbox.fill(out, used, &sealer, layout, payload_bytes);
-    sent.assign(out.begin(), out.begin() + static_cast<long>(used));
+    Outbox::Filled filled = outbox.fill(out, &sealer, layout, payload_bytes);
+    sent = out;
     sent.insert(sent.end(), filled.frame.begin(), filled.frame.end());
     return filled;
   }
-  // 'm' and the first byte of each message frame, 'd' and the chunk of each data frame.
+  // 'm' and the chunk of each message frame, 'd' and the chunk of each data frame.
   std::string frames() {
     std::string text;
     MutableBytes rest = sent;
@@ -58,7 +65,7 @@ struct Line {
         CHECK(std::count(payload.begin(), payload.end(), chunk) ==
               static_cast<long>(payload.size()));
       }
-      text += data ? "d" + std::to_string(get_u32(body->data())) : "m" + std::to_string((*body)[0]);
+      text += data ? "d" + std::to_string(get_u32(body->data())) : "m" + chunk_of(*body);
       rest = rest.subspan(whole);
     }
     return text;
@@ -73,8 +80,8 @@ TEST_CASE("a message goes ahead of the rest of a chunk, and every frame opens in
   line.outbox.push_chunk(1);
   line.fill();
   CHECK(line.frames() == "d1");
-  line.outbox.push_message({5});
-  line.outbox.push_message({6});
+  line.outbox.push_message(have(5));
+  line.outbox.push_message(have(6));
   line.fill();
   CHECK(line.frames() == "m5m6d1");
   line.fill();
@@ -108,7 +115,7 @@ TEST_CASE("the rest of a chunk can be taken back until its last frame is taken")
 TEST_CASE("a chunk that cannot be read is given up, and what is before it still goes") {
   init_crypto();
   Line line;
-  line.outbox.push_message({5});
+  line.outbox.push_message(have(5));
   line.outbox.push_chunk(2);
   const auto block = line.outbox.next_read(line.layout);
   REQUIRE(block);
@@ -124,7 +131,7 @@ TEST_CASE("messages go while a chunk is still being read") {
   line.outbox.push_chunk(1);
   const auto block = line.outbox.next_read(line.layout);
   CHECK_FALSE(line.outbox.ready());
-  line.outbox.push_message({5});
+  line.outbox.push_message(have(5));
   CHECK(line.outbox.ready());
   line.fill();
   CHECK(line.frames() == "m5");
@@ -177,9 +184,13 @@ TEST_CASE(
   CHECK(line.outbox.message_bytes() == 3);
   line.fill();
   CHECK(line.sent == Bytes{1, 2, 3});
-  line.outbox.push_message(Bytes(100));
-  CHECK(line.outbox.message_bytes() == 100 + kFrameOverheadBytes);
+  line.outbox.push_message(have(5));
+  const std::size_t whole = net::encode_wire(have(5)).size() + kFrameOverheadBytes;
+  CHECK(line.outbox.message_bytes() == whole);
+  line.outbox.push_message(have(6));
+  CHECK(line.outbox.message_bytes() == 2 * whole);
   line.fill();
+  CHECK(line.frames() == "m5m6");
   CHECK(line.outbox.message_bytes() == 0);
   CHECK(line.outbox.empty());
 }
