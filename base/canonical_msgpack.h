@@ -58,10 +58,15 @@ class CanonicalWriter {
   void boolean(bool value) { *room(1) = value ? 0xc3 : 0xc2; }
   void bin(ByteView bytes) {
     if (bytes.size() >= 1u << 8) return long_bin(bytes);
-    std::uint8_t* out = room(2 + bytes.size());
+    std::uint8_t* out = short_bin(static_cast<std::uint8_t>(bytes.size()));
+    if (!bytes.empty()) std::memcpy(out, bytes.data(), bytes.size());
+  }
+  // A binary of this size, which the caller is to write here.
+  std::uint8_t* short_bin(std::uint8_t size) {
+    std::uint8_t* out = room(2u + size);
     out[0] = 0xc4;
-    out[1] = static_cast<std::uint8_t>(bytes.size());
-    if (!bytes.empty()) std::memcpy(out + 2, bytes.data(), bytes.size());
+    out[1] = size;
+    return out + 2;
   }
   void str(std::string_view text);
   void array(std::uint32_t count) {

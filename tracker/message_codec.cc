@@ -22,11 +22,9 @@ constexpr std::size_t kMaxEndpointBytes = 16 + kPortBytes;
 constexpr std::size_t kUsualMessageBytes = 600;
 
 void write_endpoint(CanonicalWriter& writer, const Endpoint& endpoint) {
-  std::uint8_t bytes[kMaxEndpointBytes];
   const ByteView address = endpoint.address.wire_bytes();
-  std::copy(address.begin(), address.end(), bytes);
-  put_u16(bytes + address.size(), endpoint.port);
-  writer.bin(ByteView(bytes, address.size() + kPortBytes));
+  std::uint8_t* out = writer.short_bin(static_cast<std::uint8_t>(address.size() + kPortBytes));
+  put_u16(std::copy(address.begin(), address.end(), out), endpoint.port);
 }
 
 void write_head(CanonicalWriter& writer, std::uint32_t elements, std::uint64_t number,
