@@ -99,7 +99,10 @@ void Node::hand_on(ConnectionId id, OpenConnection& connection, const WireMessag
   const Opened& from = connection.opened;
   if (const auto* announce = std::get_if<tracker::Message>(&message)) {
     if (announcer_ && announcer_->owns(id)) return announcer_->on_message(id, *announce);
-    if (owner_service_) return owner_service_->on_message(id, from, *announce);
+    if (owner_service_) {
+      if (!std::exchange(connection.announces, true)) owner_service_->on_opened(id, from);
+      return owner_service_->on_message(id, *announce);
+    }
     transport_.send(id,
                     tracker::Message(tracker::Refusal{{}, "this peer does not answer announces"}));
     return close(id, connection, "announces to a peer that is no owner");

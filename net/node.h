@@ -41,6 +41,7 @@ class Node {
     Opened opened;
     std::optional<Family> family;  // what the connection is for
     bool settled = false;          // it has said Join, or something to an owner
+    bool announces = false;        // to us: our owner knows it
     bool closing = false;
   };
 

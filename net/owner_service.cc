@@ -11,16 +11,16 @@ OwnerService::OwnerService(Loop& loop, Transport& transport, tracker::OwnerConfi
         drain();
       }) {}
 
-void OwnerService::on_message(ConnectionId id, const Opened& from,
-                              const tracker::Message& message) {
-  const Time now = Loop::now();
-  if (known_.insert(id).second) owner_.on_connected(id, from.peer, from.remote.address, now);
-  owner_.on_message(id, message, now);
+void OwnerService::on_opened(ConnectionId id, const Opened& from) {
+  owner_.on_connected(id, from.peer, from.remote.address, Loop::now());
+}
+
+void OwnerService::on_message(ConnectionId id, const tracker::Message& message) {
+  owner_.on_message(id, message, Loop::now());
   drain();
 }
 
 void OwnerService::on_closed(ConnectionId id) {
-  if (known_.erase(id) == 0) return;
   owner_.on_disconnected(id, Loop::now());
   drain();
 }

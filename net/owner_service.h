@@ -3,7 +3,6 @@
 
 #include <string>
 
-#include "absl/container/flat_hash_set.h"
 #include "net/loop.h"
 #include "net/transport.h"
 #include "tracker/owner.h"
@@ -14,8 +13,11 @@ class OwnerService {
  public:
   OwnerService(Loop& loop, Transport& transport, tracker::OwnerConfig config, Random random);
 
-  // A message of the announce family on a connection that we did not dial for announcing.
-  void on_message(ConnectionId id, const Opened& from, const tracker::Message& message);
+  // Of a connection that we did not dial for announcing: before the first of its messages, which
+  // are of the announce family.
+  void on_opened(ConnectionId id, const Opened& from);
+  void on_message(ConnectionId id, const tracker::Message& message);
+  // Of any connection.
   void on_closed(ConnectionId id);
   void set_self(const SwarmId& swarm, std::vector<Endpoint> endpoints, bool complete,
                 std::string zone);
@@ -28,7 +30,6 @@ class OwnerService {
   Transport& transport_;
   tracker::Owner owner_;
   Timer timer_;
-  absl::flat_hash_set<ConnectionId> known_;
 };
 
 }  // namespace p2p::net
