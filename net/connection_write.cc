@@ -10,12 +10,20 @@
 #include "net/socket_error.h"
 
 namespace p2p::net {
+namespace {
+
+// So much that is sent in one turn need not wait for its end.
+constexpr std::size_t kGatheredBytes = 16 * 1024;
+
+}  // namespace
 
 void Connection::send(const WireMessage& message) {
   if (closed_ || finishing_ || !session_) return;
   note_outgoing(message);
   outbox_.push_message(message);
-  if (!within_budget() || std::exchange(pumps_soon_, true)) return;
+  // Only what the socket does not take is held against the budget.
+  if (outbox_.message_bytes() >= kGatheredBytes) pump();
+  if (closed_ || !within_budget() || std::exchange(pumps_soon_, true)) return;
   lane_.loop().post([weak = weak_from_this()] {
     const auto connection = weak.lock();
     if (!connection) return;

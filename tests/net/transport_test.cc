@@ -104,6 +104,27 @@ TEST_CASE("what was sent before a close arrives before the other side sees it") 
   CHECK(find<Received>(pair.server_events) != nullptr);
 }
 
+TEST_CASE("a burst is held against the queue's limit only where the other side does not take it") {
+  init_crypto();
+  Pair pair;
+  TransportConfig config = Pair::config({pair.psk});
+  config.lanes = 0;
+  Transport tracker(pair.loop, config,
+                    [&](const Event& event) { pair.note(pair.server_events, event); });
+  REQUIRE(tracker.listen(kAnyPort).has_value());
+  pair.client.dial(tracker.local(), pair.psk);
+  pair.run_until([&] { return find<Opened>(pair.server_events) && !pair.client_events.empty(); });
+  tracker::Handout handout;
+  handout.peers.resize(kMaxPeersInMessage, {*Endpoint::parse("192.0.2.1:7000")});
+  const WireMessage message = tracker::Message(handout);
+  // More than may wait, in one turn.
+  const std::size_t count = kSmallBudget.send_queue_bytes * 3 / 2 / encode_wire(message).size();
+  for (std::size_t i = 0; i < count; ++i)
+    tracker.send(pair.server_events.front().connection, message);
+  pair.run_until([&] { return pair.client_events.size() == count + 1; });
+  CHECK(std::holds_alternative<Received>(pair.client_events.back().what));
+}
+
 TEST_CASE("a flood of messages arrives whole, pause after pause") {
   init_crypto();
   Pair pair;
