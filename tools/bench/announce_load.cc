@@ -6,6 +6,9 @@
 //   announces go out over connections drawn by lot
 // p2p-announce-load udp ADDR:PORT PEERS IN-FLIGHT SECONDS INFO-HASH
 //   against a BitTorrent tracker (BEP 15): the same number of peers, told apart by their ports
+// p2p-announce-load plain ADDR:PORT PEERS IN-FLIGHT SECONDS ASK-BYTES ANSWER-BYTES
+//   against p2p-announce-floor: messages of the same sizes over as many connections, with nothing
+//   in them
 //
 // Each peer says that it is at another port, and asks for 50 peers. A hand-out counts where it
 // names 50 different endpoints, all of them such as were announced; over sealed connections none of
@@ -54,6 +57,7 @@ struct Options {
   std::size_t in_flight = 64;
   double seconds = 5;
   std::string info_hash;
+  std::size_t ask_bytes = 0, answer_bytes = 0;
 };
 
 double cpu_seconds() {
@@ -142,13 +146,47 @@ class PeerCheck {
 
 std::uint16_t port_of(std::size_t peer) { return static_cast<std::uint16_t>(kFirstPort + peer); }
 
+// Connected, for short messages.
+int open_socket(const Options& options) {
+  const sockaddr_storage address = net::sockaddr_of(options.tracker);
+  const int opened = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (opened < 0) fail("socket");
+  // Messages this small leave nothing to a congestion control, and a pacing one costs most.
+  setsockopt(opened, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
+  const int on = 1;
+  setsockopt(opened, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (connect(opened, reinterpret_cast<const sockaddr*>(&address), sizeof(sockaddr_in)) != 0)
+    fail("connect");
+  return opened;
+}
+
+void watch(int poll, int socket, std::uint64_t number) {
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLET;
+  event.data.u64 = number;
+  if (epoll_ctl(poll, EPOLL_CTL_ADD, socket, &event) != 0) fail("epoll_ctl");
+}
+
+void send_all(int socket, ByteView bytes) {
+  if (send(socket, bytes.data(), bytes.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(bytes.size()))
+    fail("send");
+}
+
+// Hands what is readable to `on_readable`, by its number. False: nothing came in that time.
+template <typename OnReadable>
+bool turn(int poll, int milliseconds, OnReadable on_readable) {
+  epoll_event events[256];
+  const int count = epoll_wait(poll, events, std::size(events), milliseconds);
+  for (int i = 0; i < count; ++i) on_readable(events[i].data.u64);
+  return count > 0;
+}
+
 class SealedLoad {
  public:
   explicit SealedLoad(const Options& options)
       : options_(options),
         score_(options),
         check_(options, false),
-        address_(net::sockaddr_of(options.tracker)),
         poll_(epoll_create1(EPOLL_CLOEXEC)),
         peers_(options.peers) {
     tracker::Announce announce{swarm_, tracker::Event::kStarted, kFirstPort};
@@ -190,28 +228,11 @@ class SealedLoad {
     if (opened_ == options_.peers) return;
     const std::size_t number = opened_++;
     Peer& peer = peers_[number];
-    peer.socket = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (peer.socket < 0) fail("socket");
-    // Messages this small leave nothing to a congestion control, and a pacing one costs most.
-    setsockopt(peer.socket, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
-    const int on = 1;
-    setsockopt(peer.socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (connect(peer.socket, reinterpret_cast<const sockaddr*>(&address_), sizeof(sockaddr_in)) !=
-        0)
-      fail("connect");
-    epoll_event event{};
-    event.events = EPOLLIN | EPOLLET;
-    event.data.u64 = number;
-    if (epoll_ctl(poll_, EPOLL_CTL_ADD, peer.socket, &event) != 0) fail("epoll_ctl");
+    peer.socket = open_socket(options_);
+    watch(poll_, peer.socket, number);
     peer.handshake = std::make_unique<Handshake>(
         Handshake::Role::kInitiator, HandshakeConfig{KeyPair::random(), {open_tracker_key()}});
-    send_all(peer, peer.handshake->take_output());
-  }
-
-  void send_all(const Peer& peer, ByteView bytes) {
-    if (send(peer.socket, bytes.data(), bytes.size(), MSG_NOSIGNAL) !=
-        static_cast<ssize_t>(bytes.size()))
-      fail("send");
+    send_all(peer.socket, peer.handshake->take_output());
   }
 
   void ask(std::size_t number, const Bytes& announce) {
@@ -224,7 +245,7 @@ class SealedLoad {
     peer.sealer->seal(FrameKind::kMessage, MutableBytes(frame, whole));
     peer.asked = true;
     score_.sent(number);
-    send_all(peer, ByteView(frame, whole));
+    send_all(peer.socket, ByteView(frame, whole));
   }
 
   void ask_anyone() {
@@ -233,12 +254,8 @@ class SealedLoad {
     ask(number, again_);
   }
 
-  // False: nothing came in that time.
   bool turn(int milliseconds) {
-    epoll_event events[256];
-    const int count = epoll_wait(poll_, events, std::size(events), milliseconds);
-    for (int i = 0; i < count; ++i) on_readable(events[i].data.u64);
-    return count > 0;
+    return ::turn(poll_, milliseconds, [this](std::size_t number) { on_readable(number); });
   }
 
   void on_readable(std::size_t number) {
@@ -262,7 +279,7 @@ class SealedLoad {
       P2P_CHECK(taken.has_value());
       used = *taken;
       if (const Bytes output = peer.handshake->take_output(); !output.empty())
-        send_all(peer, output);
+        send_all(peer.socket, output);
       if (!peer.handshake->complete()) return used;
       Session session = peer.handshake->take_session();
       peer.handshake.reset();
@@ -330,7 +347,6 @@ class SealedLoad {
   const Options& options_;
   Score score_;
   PeerCheck check_;
-  sockaddr_storage address_;
   int poll_;
   Random random_{1};
   SwarmId swarm_ = *SwarmId::from_bytes(Secret::random().view());
@@ -339,6 +355,58 @@ class SealedLoad {
   std::vector<Peer> peers_;
   std::size_t opened_ = 0, announced_ = 0;
   bool measuring_ = false;
+};
+
+class PlainLoad {
+ public:
+  explicit PlainLoad(const Options& options)
+      : options_(options), score_(options), ask_(options.ask_bytes), peers_(options.peers) {}
+
+  int run() {
+    for (std::size_t i = 0; i < options_.peers; ++i) {
+      peers_[i].socket = open_socket(options_);
+      watch(poll_, peers_[i].socket, i);
+    }
+    score_.start();
+    for (std::size_t i = 0; i < options_.in_flight; ++i) ask_anyone();
+    while (!score_.over())
+      if (!turn(poll_, 10'000, [this](std::size_t number) { on_readable(number); }))
+        return std::fprintf(stderr, "no answer any more\n"), 1;
+    return score_.print("plain");
+  }
+
+ private:
+  struct Peer {
+    int socket = -1;
+    std::size_t missing = 0;  // of an answer
+  };
+
+  void ask_anyone() {
+    std::size_t number = random_.below(options_.peers);
+    while (peers_[number].missing > 0) number = random_.below(options_.peers);
+    peers_[number].missing = options_.answer_bytes;
+    score_.sent(number);
+    send_all(peers_[number].socket, ask_);
+  }
+
+  void on_readable(std::size_t number) {
+    Peer& peer = peers_[number];
+    std::uint8_t buffer[16 * 1024];
+    const ssize_t count = recv(peer.socket, buffer, sizeof buffer, MSG_DONTWAIT);
+    if (count < 0 && errno == EAGAIN) return;
+    if (count <= 0 || static_cast<std::size_t>(count) > peer.missing) fail("a wrong answer");
+    peer.missing -= static_cast<std::size_t>(count);
+    if (peer.missing > 0) return;
+    score_.answered(number, true);
+    if (!score_.over()) ask_anyone();
+  }
+
+  const Options& options_;
+  Score score_;
+  Random random_{1};
+  int poll_ = epoll_create1(EPOLL_CLOEXEC);
+  Bytes ask_;
+  std::vector<Peer> peers_;
 };
 
 // BEP 15. What is in flight has a slot, and the slot is the transaction's number.
@@ -441,9 +509,11 @@ class UdpLoad {
 };
 
 int usage() {
-  std::fprintf(stderr,
-               "p2p-announce-load sealed ADDR:PORT [PEERS [IN-FLIGHT [SECONDS]]]\n"
-               "p2p-announce-load udp ADDR:PORT PEERS IN-FLIGHT SECONDS INFO-HASH\n");
+  std::fprintf(
+      stderr,
+      "p2p-announce-load sealed ADDR:PORT [PEERS [IN-FLIGHT [SECONDS]]]\n"
+      "p2p-announce-load udp ADDR:PORT PEERS IN-FLIGHT SECONDS INFO-HASH\n"
+      "p2p-announce-load plain ADDR:PORT PEERS IN-FLIGHT SECONDS ASK-BYTES ANSWER-BYTES\n");
   return 2;
 }
 
@@ -452,16 +522,23 @@ int usage() {
 int main(int count, char** arguments) {
   const std::string how = count > 2 ? arguments[1] : "";
   const auto tracker = count > 2 ? Endpoint::parse(arguments[2]) : Endpoint{};
-  if ((how != "sealed" && how != "udp") || !tracker || (how == "udp" && count != 7)) return usage();
+  const int wanted = how == "udp" ? 7 : how == "plain" ? 8 : how == "sealed" ? count : 0;
+  if (!tracker || count != wanted) return usage();
   Options options;
   options.tracker = *tracker;
   if (count > 3) options.peers = std::strtoul(arguments[3], nullptr, 10);
   if (count > 4) options.in_flight = std::strtoul(arguments[4], nullptr, 10);
   if (count > 5) options.seconds = std::strtod(arguments[5], nullptr);
-  if (count > 6) options.info_hash = absl::HexStringToBytes(arguments[6]);
+  if (how == "udp") options.info_hash = absl::HexStringToBytes(arguments[6]);
+  if (how == "plain") {
+    options.ask_bytes = std::strtoul(arguments[6], nullptr, 10);
+    options.answer_bytes = std::strtoul(arguments[7], nullptr, 10);
+    if (options.ask_bytes == 0 || options.answer_bytes == 0) return usage();
+  }
   if (options.peers > 40'000 || options.in_flight == 0 || options.in_flight >= options.peers)
     return usage();
   init_crypto();
   net::raise_descriptor_limit();
-  return how == "sealed" ? SealedLoad(options).run() : UdpLoad(options).run();
+  if (how == "sealed") return SealedLoad(options).run();
+  return how == "udp" ? UdpLoad(options).run() : PlainLoad(options).run();
 }

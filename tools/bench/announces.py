@@ -3,7 +3,8 @@
 
 p2p's tracker over persistent sealed connections, one for each peer, beside Debian's opentracker over UDP (BEP 15, nothing
 sealed, one datagram in and one out), in turn, several rounds. The tracker has one core to itself, the generator
-(tools/bench/announce_load.cc) the other. Every hand-out is checked by the generator.
+(tools/bench/announce_load.cc) the other. Every hand-out is checked by the generator. The floor (announce_floor.cc) reads and
+writes messages of the same sizes over as many connections, and does nothing else: what the system's TCP leaves to reach.
 """
 
 import dataclasses
@@ -20,6 +21,8 @@ import measure
 TRACKER_CORE, LOAD_CORE = "0", "1"
 OPENTRACKER = "/usr/bin/opentracker"
 MIB = 1 << 20
+# Of an announce and of a hand-out of 50 to it, sealed.
+ASK_BYTES, ANSWER_BYTES = "67", "613"
 
 
 @dataclasses.dataclass
@@ -75,6 +78,22 @@ class P2p:
             measure.stop(tracker)
 
 
+class Floor:
+    name = "the floor: TCP alone"
+
+    def __init__(self, options, _):
+        self.options = options
+
+    def run(self):
+        folder = os.path.dirname(self.options.binary)
+        floor = subprocess.Popen(["taskset", "-c", TRACKER_CORE, os.path.join(folder, "p2p-announce-floor"), ANSWER_BYTES],
+                                 stdout=subprocess.PIPE, text=True)
+        try:
+            return load(floor, "plain", floor.stdout.readline().strip(), self.options, ASK_BYTES, ANSWER_BYTES)
+        finally:
+            measure.stop(floor)
+
+
 class Opentracker:
     name = "opentracker, UDP"
 
@@ -104,7 +123,7 @@ def sections(options):
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with measure.scratch_folder() as folder:
-        runs = measure.alternate([P2p(options, folder), Opentracker(options, folder)], options.rounds)
+        runs = measure.alternate([contender(options, folder) for contender in (P2p, Floor, Opentracker)], options.rounds)
     yield section(runs, options)
 
 
@@ -125,7 +144,8 @@ def section(runs, options):
     return measure.Section(
         "Announces", ["", "a second", "p50, ms", "p99, ms", "tracker's core", "generator's core", "RSS, MiB"], rows, targets,
         f"{options.peers} peers of one content, {options.in_flight} announces in flight for {options.seconds:g} s, "
-        f"{options.rounds} rounds in turn.")
+        f"{options.rounds} rounds in turn. p2p reaches {measure.ratio(ours, runs[Floor.name], 'rate'):.2f} of the floor, and the "
+        f"floor {measure.ratio(runs[Floor.name], theirs, 'rate'):.2f} of opentracker.")
 
 
 def extend(parser):
