@@ -40,7 +40,10 @@ void Lane::close_all() {
 
 template <typename Task>
 void Lane::run(Task task) {
-  own_loop_ ? loop_.post(std::move(task)) : task();
+  if (own_loop_)
+    loop_.post(std::move(task));
+  else
+    task();
 }
 
 template <typename Command>
