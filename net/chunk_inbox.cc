@@ -16,8 +16,9 @@ Error violation(std::string_view what, ChunkIndex chunk) {
 Status ChunkInbox::on_give(ChunkIndex chunk, const Layout& layout) {
   if (any_credits_ == 0) return violation("gives a chunk that was not asked for", chunk);
   if (chunk >= layout.chunk_count()) return violation("gives a chunk that does not exist", chunk);
+  if (dropped_.contains(chunk) || !expected_.insert(chunk).second)
+    return violation("gives a chunk again before it has come", chunk);
   --any_credits_;
-  expected_.insert(chunk);
   return {};
 }
 

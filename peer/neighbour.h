@@ -48,7 +48,7 @@ struct alignas(kCacheLineBytes) Swarm::Neighbour {
   Time not_before = Time::min();  // it is busy: no request before this
   double speed = 0;               // requests a second that it serves, to all; 0: not known
   std::uint32_t load = 0;         // as it told us
-  std::uint32_t anys = 0;         // live asks for kAnyChunk
+  std::uint32_t anys = 0;         // asks for kAnyChunk not answered yet, cancelled ones too
   std::uint32_t live = 0;         // asks neither cancelled nor overdue
   std::uint32_t overdue = 0;      // asks overdue and not cancelled
   std::uint32_t told_load = 0;    // our load as it last heard it

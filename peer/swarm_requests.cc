@@ -312,6 +312,10 @@ void Swarm::handle(Neighbour& neighbour, const Give& give, Time now) {
   if (answered == asks.end()) answered = std::find_if(asks.begin(), asks.end(), is_any);
   if (answered == asks.end())
     return violation(neighbour, absl::StrCat("chunk ", give.chunk, " was not asked for"), now);
+  // Of two asks for one chunk, the data of one would be taken for the other's.
+  if (std::any_of(asks.begin(), asks.end(),
+                  [&](const Ask& ask) { return ask.chunk == give.chunk; }))
+    return violation(neighbour, absl::StrCat("chunk ", give.chunk, " is given already"), now);
   neighbour.load = give.load;
   note_has(neighbour, give.chunk);
   neighbour.nothing_at = 0;

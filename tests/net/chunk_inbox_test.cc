@@ -160,6 +160,18 @@ TEST_CASE("a gift is taken once for each request that left the choice open") {
   CHECK_FALSE(inbox.on_give(1, kLayout).has_value());
 }
 
+TEST_CASE(
+    "a chunk that is given again before it has come, or after it was dropped, is a violation") {
+  Inbox inbox;
+  for (int i = 0; i < 4; ++i) inbox.on_requested_any();
+  REQUIRE(inbox.on_give(0, kLayout).has_value());
+  CHECK_FALSE(inbox.on_give(0, kLayout).has_value());
+  inbox.drop(0);
+  CHECK_FALSE(inbox.on_give(0, kLayout).has_value());
+  inbox.on_reject(0);
+  CHECK(inbox.on_give(0, kLayout).has_value());
+}
+
 TEST_CASE("data that is read to its place stays there, frame after frame and chunk after chunk") {
   Inbox inbox;
   inbox.on_requested(0);

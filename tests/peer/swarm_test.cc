@@ -168,6 +168,20 @@ TEST_CASE("a Give that nobody asked for, or out of range, ends the connection") 
   CHECK(probe.bye(3) == "chunk 14 was not asked for");
 }
 
+// The first ask would wait for ever: the second is cancelled, and its data dropped.
+TEST_CASE("a Give of a chunk that is given already ends the connection, and frees the chunk") {
+  Probe probe = fetcher();
+  probe.join(1, everything());
+  probe.say(1, Give{7, 0});
+  CHECK(probe.bye(1).empty());
+  probe.say(1, Give{7, 0});
+  CHECK(probe.bye(1) == "chunk 7 is given already");
+  probe.join(2, bits(kCount, {7}));
+  REQUIRE(probe.said<Request>(2).size() == 1);
+  probe.deliver(2, 7);
+  CHECK(probe.swarm.have().test(7));
+}
+
 TEST_CASE("protocol violations end the connection, each with its text") {
   Probe probe = seeder();
   auto text_for = [&, next = ConnectionId{1}](std::vector<Message> messages) mutable {
