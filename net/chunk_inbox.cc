@@ -32,9 +32,9 @@ void ChunkInbox::on_any_rejected() {
 }
 
 void ChunkInbox::drop(ChunkIndex chunk) {
-  if (!expected_.contains(chunk)) return;
+  if (expected_.erase(chunk) == 0) return;
   dropped_.insert(chunk);
-  forget(chunk);
+  if (current_ == chunk) buffer_.reset();
 }
 
 void ChunkInbox::clear() { *this = ChunkInbox(std::move(pool_)); }
@@ -68,17 +68,19 @@ Result<ChunkInbox::Progress> ChunkInbox::on_data(ChunkIndex chunk, std::uint32_t
   Progress progress{chunk, static_cast<std::uint32_t>(payload.size()), nullptr};
   const bool last = offset + payload.size() == length;
 
-  if (!expected_.contains(chunk)) {
-    if (!dropped_.contains(chunk)) return violation("sends a chunk that was not asked for", chunk);
-    if (last) on_reject(chunk);  // the matter ends as with one
-    return progress;
-  }
+  const bool dropped = dropped_.contains(chunk);
+  if (!dropped && !expected_.contains(chunk))
+    return violation("sends a chunk that was not asked for", chunk);
   if (current_ != chunk) {
-    if (current_) expected_.erase(*current_);
+    if (current_) on_reject(*current_);  // the matter ends as with one
     current_ = chunk;
-    received_ = 0;
   }
   if (offset != received_) return violation("sends data out of order", chunk);
+  if (dropped) {
+    received_ += progress.bytes;
+    if (last) on_reject(chunk);
+    return progress;
+  }
   std::uint8_t* const place = buffer(layout)->payload() + offset;
   if (place != payload.data()) std::memmove(place, payload.data(), payload.size());
   received_ += progress.bytes;

@@ -68,7 +68,7 @@ class ChunkInbox {
   std::set<ChunkIndex> expected_;
   std::set<ChunkIndex> dropped_;  // ends with the last of its data, or a Reject
   std::uint32_t any_credits_ = 0;
-  std::optional<ChunkIndex> current_;  // one of expected_, begun and not finished
+  std::optional<ChunkIndex> current_;  // one of either, begun and not finished
   std::uint32_t received_ = 0;         // of it; 0 where there is none
   BufferRef buffer_;                   // for it, or for the next
 };

@@ -139,6 +139,25 @@ TEST_CASE(
   CHECK(bytes_of(inbox.on_data(data_frame(0, 0, kChunk), kLayout)) == Bytes(kChunk, 7));
 }
 
+TEST_CASE("what comes of a dropped chunk is in order too, and no more than the chunk") {
+  Inbox inbox;
+  inbox.on_requested(0);
+  inbox.on_requested(1);
+  REQUIRE(inbox.on_data(data_frame(0, 0, 100), kLayout).has_value());
+  inbox.drop(0);
+  SECTION("again from its start") {
+    CHECK_FALSE(inbox.on_data(data_frame(0, 0, 100), kLayout).has_value());
+  }
+  SECTION("to its end, and then again") {
+    REQUIRE(inbox.on_data(data_frame(0, 100, kChunk - 100), kLayout).has_value());
+    CHECK_FALSE(inbox.on_data(data_frame(0, 0, 100), kLayout).has_value());
+  }
+  SECTION("with another between") {
+    REQUIRE(inbox.on_data(data_frame(1, 0, 100), kLayout).has_value());
+    CHECK_FALSE(inbox.on_data(data_frame(0, 100, 100), kLayout).has_value());
+  }
+}
+
 TEST_CASE("a dropped chunk that arrives whole after all ends the matter") {
   Inbox inbox;
   inbox.on_requested(0);
