@@ -22,10 +22,7 @@ Status ChunkInbox::on_give(ChunkIndex chunk, const Layout& layout) {
   return {};
 }
 
-void ChunkInbox::on_reject(ChunkIndex chunk) {
-  dropped_.erase(chunk);
-  forget(chunk);
-}
+void ChunkInbox::on_reject(ChunkIndex chunk) { end(chunk); }
 
 void ChunkInbox::on_any_rejected() {
   if (any_credits_ > 0) --any_credits_;
@@ -39,7 +36,8 @@ void ChunkInbox::drop(ChunkIndex chunk) {
 
 void ChunkInbox::clear() { *this = ChunkInbox(std::move(pool_)); }
 
-void ChunkInbox::forget(ChunkIndex chunk) {
+void ChunkInbox::end(ChunkIndex chunk) {
+  dropped_.erase(chunk);
   expected_.erase(chunk);
   if (current_ == chunk) {
     current_.reset();
@@ -49,45 +47,40 @@ void ChunkInbox::forget(ChunkIndex chunk) {
   if (!expects_data()) buffer_.reset();
 }
 
-const BufferRef& ChunkInbox::buffer(const Layout& layout) {
+std::uint8_t* ChunkInbox::payload(const Layout& layout) {
   if (!buffer_) buffer_ = pool_->take(layout.chunk_bytes);
-  return buffer_;
+  return buffer_->payload();
 }
 
 ChunkInbox::Place ChunkInbox::place_for(std::size_t payload_bytes, const Layout& layout) {
   if (received_ + payload_bytes > layout.chunk_bytes) return {};
-  return {buffer(layout), buffer(layout)->payload() + received_};
+  std::uint8_t* const place = payload(layout) + received_;
+  return {buffer_, place};
 }
 
 Result<ChunkInbox::Progress> ChunkInbox::on_data(ChunkIndex chunk, std::uint32_t offset,
-                                                 ByteView payload, const Layout& layout) {
+                                                 ByteView bytes, const Layout& layout) {
   if (chunk >= layout.chunk_count()) return violation("sends a chunk that does not exist", chunk);
   const std::uint32_t length = layout.length_of(chunk);
-  if (offset > length || payload.size() > length - offset)
+  if (offset > length || bytes.size() > length - offset)
     return violation("sends past the end of a chunk", chunk);
-  Progress progress{chunk, static_cast<std::uint32_t>(payload.size()), nullptr};
-  const bool last = offset + payload.size() == length;
-
   const bool dropped = dropped_.contains(chunk);
   if (!dropped && !expected_.contains(chunk))
     return violation("sends a chunk that was not asked for", chunk);
   if (current_ != chunk) {
-    if (current_) on_reject(*current_);  // the matter ends as with one
+    if (current_) end(*current_);
     current_ = chunk;
   }
   if (offset != received_) return violation("sends data out of order", chunk);
-  if (dropped) {
-    received_ += progress.bytes;
-    if (last) on_reject(chunk);
-    return progress;
-  }
-  std::uint8_t* const place = buffer(layout)->payload() + offset;
-  if (place != payload.data()) std::memmove(place, payload.data(), payload.size());
+  Progress progress{chunk, static_cast<std::uint32_t>(bytes.size()), nullptr};
   received_ += progress.bytes;
-  if (last) {
-    progress.whole = std::move(buffer_);
-    forget(chunk);
+  const bool last = received_ == length;
+  if (!dropped) {
+    std::uint8_t* const place = payload(layout) + offset;
+    if (place != bytes.data()) std::memmove(place, bytes.data(), bytes.size());
+    if (last) progress.whole = std::move(buffer_);
   }
+  if (last) end(chunk);
   return progress;
 }
 

@@ -57,12 +57,14 @@ class ChunkInbox {
   // A data frame's payload, a byte or more. If it stands where it belongs it stays there. With the
   // first frame of a chunk an unfinished one is given up: no more of it may come. An error means
   // that the other side breaks the protocol.
-  Result<Progress> on_data(ChunkIndex chunk, std::uint32_t offset, ByteView payload,
+  Result<Progress> on_data(ChunkIndex chunk, std::uint32_t offset, ByteView bytes,
                            const Layout& layout);
 
  private:
-  void forget(ChunkIndex chunk);
-  const BufferRef& buffer(const Layout& layout);
+  // Nothing more of the chunk comes.
+  void end(ChunkIndex chunk);
+  // The one that there is, or a new one.
+  std::uint8_t* payload(const Layout& layout);
 
   std::shared_ptr<BufferPool> pool_;
   std::set<ChunkIndex> expected_;
