@@ -17,8 +17,6 @@ namespace p2p::net {
 namespace {
 
 constexpr int kListenBacklog = 1024;
-// Linux always has it.
-constexpr std::string_view kPlainCongestionControl = "reno";
 // Connections in their handshake, over all lanes.
 constexpr std::size_t kMaxHalfOpen = 1024;
 // Descriptors that are not for connections: files of the content, the loops' own, the terminal.
@@ -78,8 +76,8 @@ Status Transport::listen(const Endpoint& where) {
   uv_os_fd_t socket = -1;
   if (config_.short_messages && status == 0 &&
       uv_fileno(reinterpret_cast<uv_handle_t*>(listener_), &socket) == 0)
-    setsockopt(socket, IPPROTO_TCP, TCP_CONGESTION, kPlainCongestionControl.data(),
-               kPlainCongestionControl.size());  // and so for all that are accepted
+    setsockopt(socket, IPPROTO_TCP, TCP_CONGESTION, kShortMessageCongestionControl.data(),
+               kShortMessageCongestionControl.size());  // and so for all that are accepted
   if (status != 0) {
     uv_close(reinterpret_cast<uv_handle_t*>(listener_),
              [](uv_handle_t* handle) { delete reinterpret_cast<uv_tcp_t*>(handle); });

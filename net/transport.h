@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -18,13 +19,16 @@
 
 namespace p2p::net {
 
+// Of connections that carry short messages only: one that paces them is of no use, and costs more
+// than all the rest that the system does for them. Linux always has this one.
+inline constexpr std::string_view kShortMessageCongestionControl = "reno";
+
 struct TransportConfig {
   KeyPair keys = KeyPair::random();
   std::vector<Secret> accepted_psks;  // whoever has one of them may connect
   // 0: no thread, connections are served on the transport's own loop (net/lane.h).
   unsigned lanes = 1;
-  // Those who connect send and are sent short messages only: no congestion control that paces them
-  // is of use, and one costs more than all the rest that the system does for them.
+  // Those who connect send and are sent short messages only.
   bool short_messages = false;
   // Past their handshake; the listener turns away what comes above. Fewer where the system gives us
   // fewer descriptors: some must be left for files.

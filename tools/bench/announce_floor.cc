@@ -19,9 +19,6 @@
 
 namespace {
 
-// As p2p's tracker has it.
-constexpr char kCongestionControl[] = "reno";
-
 int listen_anywhere() {
   const int listener = socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in address{};
@@ -29,8 +26,9 @@ int listen_anywhere() {
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   socklen_t length = sizeof address;
   auto* const any = reinterpret_cast<sockaddr*>(&address);
-  setsockopt(listener, IPPROTO_TCP, TCP_CONGESTION, kCongestionControl,
-             sizeof kCongestionControl - 1);
+  // As p2p's tracker has it.
+  constexpr std::string_view kControl = p2p::net::kShortMessageCongestionControl;
+  setsockopt(listener, IPPROTO_TCP, TCP_CONGESTION, kControl.data(), kControl.size());
   P2P_CHECK(bind(listener, any, length) == 0 && listen(listener, 1024) == 0);
   P2P_CHECK(getsockname(listener, any, &length) == 0);
   std::printf("127.0.0.1:%d\n", ntohs(address.sin_port));

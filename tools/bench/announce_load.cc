@@ -151,8 +151,8 @@ int open_socket(const Options& options) {
   const sockaddr_storage address = net::sockaddr_of(options.tracker);
   const int opened = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (opened < 0) fail("socket");
-  // Messages this small leave nothing to a congestion control, and a pacing one costs most.
-  setsockopt(opened, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
+  constexpr std::string_view kControl = net::kShortMessageCongestionControl;
+  setsockopt(opened, IPPROTO_TCP, TCP_CONGESTION, kControl.data(), kControl.size());
   const int on = 1;
   setsockopt(opened, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   if (connect(opened, reinterpret_cast<const sockaddr*>(&address), sizeof(sockaddr_in)) != 0)

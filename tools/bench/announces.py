@@ -63,6 +63,15 @@ def load(tracker, how, address, options, *more):
     return Run(result["announces_per_s"], result["p50_ms"], result["p99_ms"], result["busy"], busy, idle, full)
 
 
+def load_printed(server, how, options, *more):
+    """The same against a server that is started so and prints its address."""
+    process = subprocess.Popen(["taskset", "-c", TRACKER_CORE, *server], stdout=subprocess.PIPE, text=True)
+    try:
+        return load(process, how, process.stdout.readline().strip(), options, *more)
+    finally:
+        measure.stop(process)
+
+
 class P2p:
     name = "p2p, sealed"
 
@@ -70,12 +79,7 @@ class P2p:
         self.options = options
 
     def run(self):
-        tracker = subprocess.Popen(["taskset", "-c", TRACKER_CORE, self.options.binary, "-q", "tracker", "--listen",
-                                    "127.0.0.1:0"], stdout=subprocess.PIPE, text=True)
-        try:
-            return load(tracker, "sealed", tracker.stdout.readline().strip(), self.options)
-        finally:
-            measure.stop(tracker)
+        return load_printed([self.options.binary, "-q", "tracker", "--listen", "127.0.0.1:0"], "sealed", self.options)
 
 
 class Floor:
@@ -85,13 +89,8 @@ class Floor:
         self.options = options
 
     def run(self):
-        folder = os.path.dirname(self.options.binary)
-        floor = subprocess.Popen(["taskset", "-c", TRACKER_CORE, os.path.join(folder, "p2p-announce-floor"), ANSWER_BYTES],
-                                 stdout=subprocess.PIPE, text=True)
-        try:
-            return load(floor, "plain", floor.stdout.readline().strip(), self.options, ASK_BYTES, ANSWER_BYTES)
-        finally:
-            measure.stop(floor)
+        binary = os.path.join(os.path.dirname(self.options.binary), "p2p-announce-floor")
+        return load_printed([binary, ANSWER_BYTES], "plain", self.options, ASK_BYTES, ANSWER_BYTES)
 
 
 class Opentracker:
