@@ -241,6 +241,8 @@ TEST_CASE("data that was not asked for, came twice, or is out of order ends the 
   }
   SECTION("out of order") { peer.say_data(chunk, 100, Bytes(100)); }
   SECTION("of no chunk") { peer.say_data(0xffffffff, 0, Bytes(100)); }
+  SECTION("with no payload") { peer.send(peer.seal(FrameKind::kData, Bytes(8))); }
+  SECTION("shorter than its header") { peer.send(peer.seal(FrameKind::kData, Bytes(3))); }
   SECTION("past the end of the chunk") { peer.say_data(chunk, 0, Bytes(kMinChunkBytes + 1)); }
   SECTION("gifts without end") {
     for (ChunkIndex i = 0; i < 256; ++i)
