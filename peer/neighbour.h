@@ -39,6 +39,17 @@ struct alignas(kCacheLineBytes) Swarm::Neighbour {
         peer(peer_id) {
     uploads.owner = this;
   }
+  // For kAnyChunk of several the first that is cancelled, or not, as wanted; the first at all where
+  // none is. Of a chunk there is only one. Null: none.
+  Ask* find_ask(ChunkIndex chunk, bool cancelled = false) {
+    Ask* found = nullptr;
+    for (Ask& ask : asks) {
+      if (ask.chunk != chunk) continue;
+      if (ask.cancelled == cancelled) return &ask;
+      if (found == nullptr) found = &ask;
+    }
+    return found;
+  }
   static Neighbour& of(UploadClient& client) { return *static_cast<Neighbour*>(client.owner); }
 
   // What is looked at in all neighbours for nearly every input: together, in two cache lines.
@@ -48,10 +59,10 @@ struct alignas(kCacheLineBytes) Swarm::Neighbour {
   Time not_before = Time::min();  // it is busy: no request before this
   double speed = 0;               // requests a second that it serves, to all; 0: not known
   std::uint32_t load = 0;         // as it told us
-  std::uint32_t anys = 0;         // asks for kAnyChunk not answered yet, cancelled ones too
-  std::uint32_t live = 0;         // asks neither cancelled nor overdue
-  std::uint32_t overdue = 0;      // asks overdue and not cancelled
-  std::uint32_t told_load = 0;    // our load as it last heard it
+  std::uint32_t unanswered_anys = 0;  // asks for kAnyChunk, cancelled ones too
+  std::uint32_t live = 0;             // asks neither cancelled nor overdue
+  std::uint32_t overdue = 0;          // asks overdue and not cancelled
+  std::uint32_t told_load = 0;        // our load as it last heard it
   bool ready = false;
   bool counted = false;
   bool any_refused = false;        // it had nothing to choose for us

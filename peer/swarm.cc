@@ -128,7 +128,7 @@ void Swarm::forget(Neighbour& neighbour, Time) {
   while (!neighbour.asks.empty()) {
     const Ask& last = neighbour.asks.back();
     if (!last.cancelled && last.chunk != kAnyChunk) asked.push_back(last.chunk);
-    erase_ask(neighbour, neighbour.asks.size() - 1);
+    erase_ask(neighbour, neighbour.asks.back());
   }
   by_connection_.erase(neighbour.connection);
   const auto found = std::find_if(neighbours_.begin(), neighbours_.end(),

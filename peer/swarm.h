@@ -203,8 +203,8 @@ class alignas(kCacheLineBytes) Swarm {
   void handle(Neighbour& neighbour, const Give& give, Time now);
   void handle(Neighbour& neighbour, const Reject& reject, Time now);
   void ask(Neighbour& neighbour, ChunkIndex chunk, Time now);
-  void cancel(Neighbour& neighbour, std::size_t index, Time now);
-  void erase_ask(Neighbour& neighbour, std::size_t index);
+  void cancel(Neighbour& neighbour, Ask& ask, Time now);
+  void erase_ask(Neighbour& neighbour, const Ask& ask);
   void retire_ask(Neighbour& neighbour, const Ask& ask);
   void return_chunk(ChunkIndex chunk);
   bool may_ask(const Neighbour& neighbour, Time now) const;
@@ -223,7 +223,7 @@ class alignas(kCacheLineBytes) Swarm {
   void cancel_spare_anys(Time now);
   void cancel_elsewhere(const Neighbour* winner, ChunkIndex chunk, Time now);
   void on_whole_chunk(Neighbour& neighbour, ChunkIndex chunk, Time now);
-  Time expected_end(const Neighbour& neighbour, const Ask& ask, Time now) const;
+  Time expected_end(const Ask& ask, Time now) const;
   void learn_speed(Neighbour& neighbour, const Ask& ask, Time now, bool at_most);
 
   // swarm_uploads.cc: what to send to whom.

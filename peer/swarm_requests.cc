@@ -55,7 +55,7 @@ void Swarm::ask(Neighbour& neighbour, ChunkIndex chunk, Time now) {
   wake_by(ask.overdue_at);
   if (chunk == kAnyChunk) {
     if (!neighbour.untold.empty()) tell(neighbour, now);  // so that it chooses well
-    ++neighbour.anys;
+    ++neighbour.unanswered_anys;
     ++anys_;
   } else {
     P2P_CHECK(neighbour.have.test(chunk) && !have_.test(chunk));
@@ -82,21 +82,19 @@ void Swarm::retire_ask(Neighbour& neighbour, const Ask& ask) {
   }
 }
 
-void Swarm::erase_ask(Neighbour& neighbour, std::size_t index) {
-  const Ask& ask = neighbour.asks[index];
+void Swarm::erase_ask(Neighbour& neighbour, const Ask& ask) {
   if (!ask.cancelled) retire_ask(neighbour, ask);
-  if (ask.chunk == kAnyChunk) --neighbour.anys;
+  if (ask.chunk == kAnyChunk) --neighbour.unanswered_anys;
   stats_.duplicate_bytes += ask.received_bytes;
-  neighbour.asks.erase(neighbour.asks.begin() + static_cast<std::ptrdiff_t>(index));
+  neighbour.asks.erase(neighbour.asks.begin() + (&ask - neighbour.asks.data()));
 }
 
 // Does not open the chunk. The ask goes on counting as the neighbour's work until it is answered.
-void Swarm::cancel(Neighbour& neighbour, std::size_t index, Time now) {
-  Ask& ask = neighbour.asks[index];
+void Swarm::cancel(Neighbour& neighbour, Ask& ask, Time now) {
   P2P_CHECK(!ask.cancelled);
   if (ask.chunk != kAnyChunk) {
     actions_.push_back(DropChunk{neighbour.connection, ask.chunk});
-    if (ask.received_bytes >= layout_.length_of(ask.chunk)) return erase_ask(neighbour, index);
+    if (ask.received_bytes >= layout_.length_of(ask.chunk)) return erase_ask(neighbour, ask);
   }
   retire_ask(neighbour, ask);
   ask.cancelled = true;
@@ -109,10 +107,10 @@ void Swarm::cancel_elsewhere(const Neighbour* winner, ChunkIndex chunk, Time now
   for (const auto& neighbour : neighbours_) {
     if (neighbour.get() == winner) continue;
     for (std::size_t i = neighbour->asks.size(); i-- > 0;) {
-      const Ask& ask = neighbour->asks[i];
+      Ask& ask = neighbour->asks[i];
       if (ask.chunk != chunk || ask.cancelled) continue;
       learn_speed(*neighbour, ask, now, true);
-      cancel(*neighbour, i, now);
+      cancel(*neighbour, ask, now);
     }
   }
 }
@@ -122,8 +120,8 @@ void Swarm::cancel_spare_anys(Time now) {
   for (std::size_t n = neighbours_.size(); n-- > 0 && anys_ > availability_.open_count();) {
     Neighbour& neighbour = *neighbours_[n];
     for (std::size_t i = neighbour.asks.size(); i-- > 0 && anys_ > availability_.open_count();) {
-      const Ask& ask = neighbour.asks[i];
-      if (ask.chunk == kAnyChunk && !ask.cancelled && !ask.overdue) cancel(neighbour, i, now);
+      Ask& ask = neighbour.asks[i];
+      if (ask.chunk == kAnyChunk && !ask.cancelled && !ask.overdue) cancel(neighbour, ask, now);
     }
   }
 }
@@ -170,7 +168,7 @@ double Swarm::score(const Neighbour& neighbour) const {
   return queue * same / neighbour.speed;
 }
 
-Time Swarm::expected_end(const Neighbour&, const Ask& ask, Time now) const {
+Time Swarm::expected_end(const Ask& ask, Time now) const {
   if (ask.chunk != kAnyChunk && ask.received_bytes > 0) {
     const std::uint32_t length = layout_.length_of(ask.chunk);
     const double left = length - std::min(ask.received_bytes, length);
@@ -213,7 +211,7 @@ Swarm::Neighbour* Swarm::least_loaded(bool overdue_too, Time now) {
 // May a chunk that somebody else owes be asked of it? A named request must not cross with a Give of
 // the same chunk.
 bool Swarm::may_be_second(const Neighbour& neighbour, Time now) const {
-  return may_ask(neighbour, now) && neighbour.overdue == 0 && neighbour.anys == 0;
+  return may_ask(neighbour, now) && neighbour.overdue == 0 && neighbour.unanswered_anys == 0;
 }
 
 // Who else could give a chunk that `first` was asked for; the least loaded, no ties by lot.
@@ -221,10 +219,7 @@ Swarm::Neighbour* Swarm::other_source(const Neighbour& first, ChunkIndex chunk, 
   Neighbour* best = nullptr;
   for (const auto& neighbour : neighbours_) {
     if (neighbour.get() == &first || !may_be_second(*neighbour, now)) continue;
-    if (!neighbour->have.test(chunk)) continue;
-    const bool unanswered = std::any_of(neighbour->asks.begin(), neighbour->asks.end(),
-                                        [&](const Ask& ask) { return ask.chunk == chunk; });
-    if (unanswered) continue;
+    if (!neighbour->have.test(chunk) || neighbour->find_ask(chunk)) continue;
     if (best == nullptr || expected_seconds(*neighbour) < expected_seconds(*best))
       best = neighbour.get();
   }
@@ -239,19 +234,16 @@ bool Swarm::ask_something(Neighbour& neighbour, Time now) {
   if (open > 0 && neighbour.have.all()) {
     const std::uint32_t unpromised = open > anys_ ? open - anys_ : 0;
     const bool few = unpromised <= kFewWindows * window();
-    if (unpromised > 0 && !neighbour.any_refused && (!few || neighbour.anys > 0)) {
+    if (unpromised > 0 && !neighbour.any_refused && (!few || neighbour.unanswered_anys > 0)) {
       chunk = kAnyChunk;
-    } else if (unpromised > 0 && neighbour.anys == 0) {
+    } else if (unpromised > 0 && neighbour.unanswered_anys == 0) {
       chunk = picker_.pick(availability_);
     }
-  } else if (open > 0 && neighbour.anys == 0) {
+  } else if (open > 0 && neighbour.unanswered_anys == 0) {
     chunk = picker_.pick(availability_, neighbour.have, taken_, neighbour.cursor);
   }
   // An unanswered Cancel of it stands in the way of asking again.
-  if (chunk && *chunk != kAnyChunk &&
-      std::any_of(neighbour.asks.begin(), neighbour.asks.end(),
-                  [&](const Ask& ask) { return ask.chunk == *chunk; }))
-    chunk.reset();
+  if (chunk && *chunk != kAnyChunk && neighbour.find_ask(*chunk)) chunk.reset();
   if (!chunk) {
     neighbour.nothing_at = openings_;
     return false;
@@ -286,7 +278,7 @@ void Swarm::ask_twice_at_the_end(Time now) {
     for (const auto& neighbour : neighbours_) {
       for (const Ask& ask : neighbour->asks) {
         if (ask.chunk == kAnyChunk || !is_waiting(ask)) continue;
-        const Time end = expected_end(*neighbour, ask, now);
+        const Time end = expected_end(ask, now);
         if (end <= latest || times_asked_[ask.chunk] > 1) continue;
         const Neighbour* other = other_source(*neighbour, ask.chunk, now);
         if (other == nullptr || now + from_seconds(expected_seconds(*other)) >= end) continue;
@@ -305,21 +297,16 @@ void Swarm::ask_twice_at_the_end(Time now) {
 void Swarm::handle(Neighbour& neighbour, const Give& give, Time now) {
   if (!in_range(neighbour, give.chunk, now)) return;
   // The oldest live one; of those taken back only when there is no other.
-  const auto is_any = [](const Ask& ask) { return ask.chunk == kAnyChunk; };
-  const auto is_live_any = [&](const Ask& ask) { return is_any(ask) && !ask.cancelled; };
-  auto& asks = neighbour.asks;
-  auto answered = std::find_if(asks.begin(), asks.end(), is_live_any);
-  if (answered == asks.end()) answered = std::find_if(asks.begin(), asks.end(), is_any);
-  if (answered == asks.end())
+  Ask* const answered = neighbour.find_ask(kAnyChunk);
+  if (answered == nullptr)
     return violation(neighbour, absl::StrCat("chunk ", give.chunk, " was not asked for"), now);
   // Of two asks for one chunk, the data of one would be taken for the other's.
-  if (std::any_of(asks.begin(), asks.end(),
-                  [&](const Ask& ask) { return ask.chunk == give.chunk; }))
+  if (neighbour.find_ask(give.chunk))
     return violation(neighbour, absl::StrCat("chunk ", give.chunk, " is given already"), now);
   neighbour.load = give.load;
   note_has(neighbour, give.chunk);
   neighbour.nothing_at = 0;
-  --neighbour.anys;
+  --neighbour.unanswered_anys;
   const bool taken_back = answered->cancelled;
   answered->chunk = give.chunk;
   if (!taken_back) ++times_asked_[give.chunk];
@@ -331,7 +318,7 @@ void Swarm::handle(Neighbour& neighbour, const Give& give, Time now) {
   }
   if (!taken_back) {
     ++openings_;
-    return cancel(neighbour, static_cast<std::size_t>(answered - asks.begin()), now);
+    return cancel(neighbour, *answered, now);
   }
   actions_.push_back(DropChunk{neighbour.connection, give.chunk});
   send(neighbour, Cancel{give.chunk}, now);
@@ -342,17 +329,11 @@ void Swarm::handle(Neighbour& neighbour, const Reject& reject, Time now) {
   if (chunk != kAnyChunk && !in_range(neighbour, chunk, now)) return;
   // Of several for kAnyChunk, kCancelled answers one that was cancelled, all else one that was not.
   const bool prefers_cancelled = reject.reason == RejectReason::kCancelled;
-  auto& asks = neighbour.asks;
-  auto found = std::find_if(asks.begin(), asks.end(), [&](const Ask& ask) {
-    return ask.chunk == chunk && ask.cancelled == prefers_cancelled;
-  });
-  if (found == asks.end())
-    found =
-        std::find_if(asks.begin(), asks.end(), [&](const Ask& ask) { return ask.chunk == chunk; });
-  if (found == asks.end()) return;
+  const Ask* const found = neighbour.find_ask(chunk, prefers_cancelled);
+  if (found == nullptr) return;
   const bool was_live = !found->cancelled;
   if (was_live && chunk != kAnyChunk) actions_.push_back(DropChunk{neighbour.connection, chunk});
-  erase_ask(neighbour, static_cast<std::size_t>(found - asks.begin()));
+  erase_ask(neighbour, *found);
   neighbour.last_gain = now;  // it answers
   if (was_live && (reject.reason == RejectReason::kBusy || prefers_cancelled)) {
     neighbour.not_before = now + kBusyPause;
@@ -382,10 +363,8 @@ void Swarm::on_data(ConnectionId connection, ChunkIndex chunk, std::uint32_t byt
   Neighbour* neighbour = find(connection);
   if (neighbour == nullptr) return;
   neighbour->last_heard = now;
-  auto& asks = neighbour->asks;
-  const auto ask = std::find_if(asks.begin(), asks.end(),
-                                [&](const Ask& other) { return other.chunk == chunk; });
-  if (ask == asks.end()) {
+  Ask* const ask = neighbour->find_ask(chunk);
+  if (ask == nullptr) {
     stats_.duplicate_bytes += bytes;
     return finish_input(now);
   }
@@ -398,22 +377,20 @@ void Swarm::on_data(ConnectionId connection, ChunkIndex chunk, std::uint32_t byt
   if (!ask->cancelled) {
     neighbour->last_gain = now;
   } else if (ask->received_bytes >= layout_.length_of(chunk)) {
-    erase_ask(*neighbour, static_cast<std::size_t>(ask - asks.begin()));
+    erase_ask(*neighbour, *ask);
     neighbour->nothing_at = 0;
   }
   finish_input(now);
 }
 
 void Swarm::on_whole_chunk(Neighbour& neighbour, ChunkIndex chunk, Time now) {
-  auto& asks = neighbour.asks;
-  const auto found =
-      std::find_if(asks.begin(), asks.end(), [&](const Ask& ask) { return ask.chunk == chunk; });
+  Ask* const found = neighbour.find_ask(chunk);
   neighbour.last_heard = neighbour.last_gain = now;
   neighbour.idle_rejects = 0;
-  if (found == asks.end()) return;
+  if (found == nullptr) return;
   learn_speed(neighbour, *found, now, false);
   if (!have_.test(chunk)) found->received_bytes = 0;  // not in vain
-  erase_ask(neighbour, static_cast<std::size_t>(found - asks.begin()));
+  erase_ask(neighbour, *found);
 }
 
 }  // namespace p2p::peer

@@ -111,7 +111,7 @@ void Swarm::check_overdue(Neighbour& neighbour, Ask& ask, Time now) {
   const bool flows = ask.received_bytes > 0 && now - ask.last_byte_at < config_.overdue_floor;
   if (flows && !ask.overdue) {
     // What comes in steadily, and would not end sooner elsewhere, is left alone.
-    const double left = to_seconds(expected_end(neighbour, ask, now) - now);
+    const double left = to_seconds(expected_end(ask, now) - now);
     const double another = mean_speed() > 0 ? 1 / mean_speed() : to_seconds(config_.overdue_floor);
     if (left <= config_.overdue_factor * another) return;
   }
