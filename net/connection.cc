@@ -97,7 +97,9 @@ void Connection::tell(decltype(Event::what) what, std::size_t body_bytes) {
   const std::size_t weight = kEventBytes + body_bytes;
   unconsumed_ += weight;
   lane_.emit(Event{id_, std::move(what), weight});
-  if (unconsumed_ > budget_->unconsumed_bytes) pause();
+  if (unconsumed_ <= budget_->unconsumed_bytes || finishing_) return;
+  lagging_ = true;
+  pause();
 }
 
 void Connection::tell_progress() {

@@ -38,8 +38,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void send_chunk(ChunkIndex chunk);
   void stop_sending(ChunkIndex chunk);
   void consumed(std::size_t weight);
-  // The writer is through with so much of what it was given.
-  void stored(std::size_t bytes);
   // Sends what is waiting, then closes.
   void finish();
   void close(Error why);
@@ -58,10 +56,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void tell(decltype(Event::what) what, std::size_t body_bytes = 0);
   void tell_progress();
 
-  // Reading. It pauses while the control thread or the writer lags behind.
+  // Reading. It pauses while the control thread lags behind.
   void read_on();
   void pause();
-  // Takes what waits, and reads on, where neither lags any more.
+  // Takes what waits, and reads on.
   void resume();
   uv_buf_t place_of_read();
   void on_read(ssize_t count);
@@ -125,8 +123,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::uint64_t frames_ = 0;
   bool frame_watched_ = false;
   std::size_t unconsumed_ = 0;
-  std::size_t unwritten_ = 0;  // of chunks that the writer has
-  bool lagging_ = false;       // reading is paused
+  bool lagging_ = false;  // the control thread: reading is paused
   ChunkInbox inbox_;
   std::optional<ChunkData> progress_;  // not told yet
   bool stored_ = false;                // the writer has, or had, chunks of ours

@@ -6,6 +6,7 @@
 
 #include "base/limits.h"
 #include "base/time.h"
+#include "crypto/channel.h"
 
 namespace p2p::net {
 
@@ -32,11 +33,10 @@ inline constexpr std::size_t kReadBytes = 16 * 1024;
 // What is left of a frame, which is less than a read, and a read.
 inline constexpr std::size_t kReadBufferBytes = 2 * kReadBytes;
 
-// Payload between socket and disk. Coming in: each connection holds one chunk (chunk_inbox.h), and
-// whole ones wait to be written: of one connection so much, and a chunk at most, before it pauses.
-// All together hold less, as the window bounds what they were asked for
-// (SwarmConfig::max_window_bytes). Going out: two blocks for each connection (Outbox::kAheadBytes).
-inline constexpr std::size_t kUnwrittenBytes = 2 * kMaxChunkBytes;
+// Payload between socket and disk is bounded without a limit of its own. Coming in: each connection
+// holds one chunk (chunk_inbox.h), and whole ones wait to be written, at most as many as were asked
+// for: the window of all connections together (SwarmConfig::max_window_bytes), and what is overdue
+// at each. Going out: two blocks for each connection (Outbox::kAheadBytes).
 
 // Tests shorten these.
 struct ConnectionTimeouts {

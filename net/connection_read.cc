@@ -27,27 +27,17 @@ void Connection::read_on() {
       });
 }
 
-void Connection::pause() {
-  if (finishing_) return;  // what comes is thrown away
-  lagging_ = true;
-  uv_read_stop(reinterpret_cast<uv_stream_t*>(&socket_));
-}
+void Connection::pause() { uv_read_stop(reinterpret_cast<uv_stream_t*>(&socket_)); }
 
 void Connection::resume() {
-  if (!lagging_ || closed_) return;
-  if (unconsumed_ > budget_->unconsumed_bytes / 2 || unwritten_ >= kUnwrittenBytes) return;
-  lagging_ = false;
   process_unread();
   if (!closed_ && !lagging_) read_on();
 }
 
 void Connection::consumed(std::size_t weight) {
   unconsumed_ -= std::min(weight, unconsumed_);
-  resume();
-}
-
-void Connection::stored(std::size_t bytes) {
-  unwritten_ -= bytes;
+  if (!lagging_ || closed_ || unconsumed_ > budget_->unconsumed_bytes / 2) return;
+  lagging_ = false;
   resume();
 }
 
@@ -254,19 +244,15 @@ bool Connection::on_data_frame(ByteView body) {
 void Connection::store(ChunkIndex chunk, BufferRef whole) {
   tell_progress();
   stored_ = true;
-  const std::size_t length = io_->layout.length_of(chunk);
-  unwritten_ += length;
-  if (unwritten_ >= kUnwrittenBytes) pause();
-  // What it emits weighs nothing: there are no more of these than chunks that were asked for.
-  lane_.writer().post([&lane = lane_, id = id_, io = io_, chunk, length, whole = std::move(whole)] {
-    const ByteView bytes(whole->payload(), length);
+  // Weighs nothing: there are no more of these than chunks that were asked for.
+  lane_.writer().post([&lane = lane_, id = id_, io = io_, chunk, whole = std::move(whole)] {
+    const ByteView bytes(whole->payload(), io->layout.length_of(chunk));
     if (chunk_digest(bytes) != io->manifest->chunk_hashes[chunk])
       lane.emit(Event{id, ChunkCorrupt{chunk}});
     else if (Status written = io->writer->write_chunk(chunk, bytes); !written)
       lane.emit(Event{id, ChunkUnstored{chunk, std::move(written).error()}});
     else
       lane.emit(Event{id, ChunkVerified{chunk}});
-    lane.stored(id, length);
   });
 }
 

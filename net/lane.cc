@@ -169,9 +169,6 @@ void Lane::close(ConnectionId id) {
 void Lane::consumed(ConnectionId id, std::size_t weight) {
   with(id, [weight](Connection& connection) { connection.consumed(weight); });
 }
-void Lane::stored(ConnectionId id, std::size_t bytes) {
-  with(id, [bytes](Connection& connection) { connection.stored(bytes); });
-}
 
 void Lane::forget(ConnectionId id) { connections_.erase(id); }
 

@@ -62,9 +62,6 @@ class Lane {
   // The control thread has dealt with events of this weight.
   void consumed(ConnectionId id, std::size_t weight);
 
-  // From its writer.
-  void stored(ConnectionId id, std::size_t bytes);
-
   // For its connections, on the lane's thread. A connection that is closed knows its lane no more.
   Loop& loop() { return loop_; }
   void emit(Event event) { events_.push(std::move(event)); }
