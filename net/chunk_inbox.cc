@@ -54,6 +54,7 @@ std::uint8_t* ChunkInbox::payload(const Layout& layout) {
 
 ChunkInbox::Place ChunkInbox::place_for(std::size_t payload_bytes, const Layout& layout) {
   if (received_ + payload_bytes > layout.chunk_bytes) return {};
+  if (current_ && dropped_.contains(*current_)) return {};  // it needs no memory
   std::uint8_t* const place = payload(layout) + received_;
   return {buffer_, place};
 }
@@ -72,7 +73,7 @@ Result<ChunkInbox::Progress> ChunkInbox::on_data(ChunkIndex chunk, std::uint32_t
     current_ = chunk;
   }
   if (offset != received_) return violation("sends data out of order", chunk);
-  Progress progress{chunk, static_cast<std::uint32_t>(bytes.size()), nullptr};
+  Progress progress{chunk, static_cast<std::uint32_t>(bytes.size()), dropped, nullptr};
   received_ += progress.bytes;
   const bool last = received_ == length;
   if (!dropped) {

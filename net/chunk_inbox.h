@@ -43,13 +43,14 @@ class ChunkInbox {
     std::uint8_t* payload = nullptr;
   };
   // Where the payload of the next data frame belongs, if it goes on with the chunk that is being
-  // received, or begins one. Nowhere (null) where that is less than it claims to be. Only where
-  // data is expected.
+  // received, or begins one. Nowhere (null) where that is less than it claims to be, or thrown
+  // away. Only where data is expected.
   Place place_for(std::size_t payload_bytes, const Layout& layout);
 
   struct Progress {
     ChunkIndex chunk;
     std::uint32_t bytes;  // payload of this frame
+    bool dropped;         // thrown away
     // Where the frame was the chunk's last: all of it, not hashed yet. Null otherwise, and for
     // dropped chunks.
     BufferRef whole;

@@ -134,7 +134,7 @@ void Connection::close(Error why) {
   unread_ = {};
   Event closed{id_, Closed{std::move(why)}, 0};
   // The last event of a connection: what the writer has of it is told before.
-  if (stored_)
+  if (verdicts_.use_count() > 1)
     lane_.writer().post([&lane = lane_, closed = std::move(closed)] { lane.emit(closed); });
   else
     lane_.emit(std::move(closed));

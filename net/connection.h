@@ -120,13 +120,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
     std::array<std::uint8_t, kFrameHeaderBytes + kDataHeaderBytes> under_head;
   };
   std::optional<Placed> placed_;
-  std::uint64_t frames_ = 0;
+  std::uint64_t frames_ = 0;  // completed, and times that reading went on after a pause
   bool frame_watched_ = false;
   std::size_t unconsumed_ = 0;
   bool lagging_ = false;  // the control thread: reading is paused
   ChunkInbox inbox_;
   std::optional<ChunkData> progress_;  // not told yet
-  bool stored_ = false;                // the writer has, or had, chunks of ours
+  // Held by each job at the writer, until its verdict is told.
+  std::shared_ptr<bool> verdicts_ = std::make_shared<bool>();
 
   Outbox outbox_;
   SendPace pace_;

@@ -34,9 +34,10 @@ inline constexpr std::size_t kReadBytes = 16 * 1024;
 inline constexpr std::size_t kReadBufferBytes = 2 * kReadBytes;
 
 // Payload between socket and disk is bounded without a limit of its own. Coming in: each connection
-// holds one chunk (chunk_inbox.h), and whole ones wait to be written, at most as many as were asked
-// for: the window of all connections together (SwarmConfig::max_window_bytes), and what is overdue
-// at each. Going out: two blocks for each connection (Outbox::kAheadBytes).
+// holds one chunk (chunk_inbox.h), and whole ones wait to be written. While these fill the window
+// (SwarmConfig::max_window_bytes) nothing more is asked for (Swarm::set_unwritten): so they are two
+// windows at most, and what was overdue. Going out: two blocks for each connection
+// (Outbox::kAheadBytes).
 
 // Tests shorten these.
 struct ConnectionTimeouts {

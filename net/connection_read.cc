@@ -38,6 +38,7 @@ void Connection::consumed(std::size_t weight) {
   unconsumed_ -= std::min(weight, unconsumed_);
   if (!lagging_ || closed_ || unconsumed_ > budget_->unconsumed_bytes / 2) return;
   lagging_ = false;
+  ++frames_;  // the time that we did not read is not held against the frame that has begun
   resume();
 }
 
@@ -234,26 +235,28 @@ bool Connection::on_data_frame(ByteView body) {
   placed_.reset();
   if (!received) return break_off(received.error());
   // Told once for as many frames as came together: a frame may be a single byte.
-  if (progress_ && progress_->chunk != chunk) tell_progress();
-  if (!progress_) progress_ = ChunkData{chunk, 0};
+  const auto fate = received->dropped ? ChunkData::Fate::kDropped : ChunkData::Fate::kKept;
+  if (progress_ && (progress_->chunk != chunk || progress_->fate != fate)) tell_progress();
+  if (!progress_) progress_ = ChunkData{chunk, 0, fate};
   progress_->bytes += received->bytes;
   if (received->whole) store(chunk, std::move(received->whole));
   return true;
 }
 
 void Connection::store(ChunkIndex chunk, BufferRef whole) {
+  progress_->fate = ChunkData::Fate::kWhole;
   tell_progress();
-  stored_ = true;
-  // Weighs nothing: there are no more of these than chunks that were asked for.
-  lane_.writer().post([&lane = lane_, id = id_, io = io_, chunk, whole = std::move(whole)] {
-    const ByteView bytes(whole->payload(), io->layout.length_of(chunk));
-    if (chunk_digest(bytes) != io->manifest->chunk_hashes[chunk])
-      lane.emit(Event{id, ChunkCorrupt{chunk}});
-    else if (Status written = io->writer->write_chunk(chunk, bytes); !written)
-      lane.emit(Event{id, ChunkUnstored{chunk, std::move(written).error()}});
-    else
-      lane.emit(Event{id, ChunkVerified{chunk}});
-  });
+  // The verdict weighs nothing: there are no more of these than chunks that were asked for.
+  lane_.writer().post(
+      [&lane = lane_, id = id_, io = io_, chunk, whole = std::move(whole), held = verdicts_] {
+        const ByteView bytes(whole->payload(), io->layout.length_of(chunk));
+        if (chunk_digest(bytes) != io->manifest->chunk_hashes[chunk])
+          lane.emit(Event{id, ChunkCorrupt{chunk}});
+        else if (Status written = io->writer->write_chunk(chunk, bytes); !written)
+          lane.emit(Event{id, ChunkUnstored{chunk, std::move(written).error()}});
+        else
+          lane.emit(Event{id, ChunkVerified{chunk}});
+      });
 }
 
 }  // namespace p2p::net

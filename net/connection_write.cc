@@ -73,6 +73,7 @@ void Connection::read_ahead() {
     const BufferRef buffer =
         lane_.buffers()->take(std::min<std::size_t>(Outbox::kBlockBytes, io_->layout.chunk_bytes));
     lane_.reader().post([&lane = lane_, weak = weak_from_this(), io = io_, block = *block, buffer] {
+      if (weak.expired()) return;
       Status read =
           io->reader->read(block.chunk, block.offset, MutableBytes(buffer->payload(), block.bytes));
       lane.loop().post([weak, block, buffer, read = std::move(read)] {

@@ -51,6 +51,9 @@ struct Closed {
 struct ChunkData {
   ChunkIndex chunk;
   std::uint32_t bytes;
+  // kDropped: thrown away. kWhole: the last of the chunk is among it, which the writer has now; one
+  // of the three verdicts follows, whatever becomes of the connection.
+  enum class Fate { kKept, kWhole, kDropped } fate = Fate::kKept;
 };
 struct ChunkVerified {
   ChunkIndex chunk;

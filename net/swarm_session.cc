@@ -193,13 +193,21 @@ void SwarmSession::on_transfer(const Event& event) {
   const bool closing = found->second.closing;
   if (const auto* data = std::get_if<ChunkData>(&event.what)) {
     received_bytes_ += data->bytes;
-    if (!closing) swarm_->on_data(id, data->chunk, data->bytes, now);
+    if (data->fate == ChunkData::Fate::kWhole) swarm_->set_unwritten(++unwritten_);
+    const bool dropped = data->fate == ChunkData::Fate::kDropped;
+    if (!closing && dropped)
+      swarm_->on_dropped_data(id, data->chunk, data->bytes, now);
+    else if (!closing)
+      swarm_->on_data(id, data->chunk, data->bytes, now);
   } else if (const auto* verified = std::get_if<ChunkVerified>(&event.what)) {
     // Good and on disk, whatever became of the connection.
+    swarm_->set_unwritten(--unwritten_);
     swarm_->on_chunk_verified(id, verified->chunk, now);
   } else if (const auto* unstored = std::get_if<ChunkUnstored>(&event.what)) {
+    swarm_->set_unwritten(--unwritten_);
     handlers_.on_store_failed(unstored->why);
   } else if (const auto* corrupt = std::get_if<ChunkCorrupt>(&event.what)) {
+    swarm_->set_unwritten(--unwritten_);
     if (!closing) {
       swarm_->on_chunk_corrupt(id, corrupt->chunk, now);
     } else {  // the verdict comes after a Bye; the swarm knows the neighbour no more

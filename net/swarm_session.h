@@ -124,6 +124,7 @@ class SwarmSession {
   std::map<ConnectionId, Neighbour> neighbours_;
   std::map<Endpoint, std::string> failures_;
   std::uint64_t received_bytes_ = 0, manifest_bytes_ = 0;
+  std::size_t unwritten_ = 0;  // whole chunks that wait for their verdict
   std::set<PeerId> met_;
   bool draining_ = false;
   bool stopped_ = false;

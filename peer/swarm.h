@@ -8,6 +8,7 @@
 // choice of chunk); swarm_requests.cc (of whom), swarm_timers.cc (stragglers).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -35,8 +36,7 @@ using ConnectionId = std::uint64_t;  // the shell's name for a connection; never
 struct SwarmConfig {
   // One total window over all neighbours (request_window.h): this many chunks outstanding once it
   // flows (fewer at first), more where rate x (window_time + two round trips) asks for it, never
-  // more bytes than the cap (they are buffered until verified) and never more than
-  // kMaxQueuedRequests a peer.
+  // more bytes than the cap and never more than kMaxQueuedRequests a peer.
   std::uint32_t first_window_chunks = 2;
   std::uint32_t min_window_chunks = 8;
   Duration window_time = std::chrono::milliseconds(10);
@@ -71,8 +71,9 @@ struct ReceiveChunk {
   ChunkIndex chunk;
 };
 // Free what was received; what is still on its way for it is read and thrown away (and told by
-// on_data all the same: the last byte of it ends the request). Also comes, with no ReceiveChunk
-// before it, for a Give that is turned down.
+// on_dropped_data: the last byte of it ends the request). Also comes, with no ReceiveChunk before
+// it, for a Give that is turned down. Not for a Reject: with that the shell expects no more of the
+// chunk.
 struct DropChunk {
   ConnectionId connection;
   ChunkIndex chunk;
@@ -133,9 +134,14 @@ class alignas(kCacheLineBytes) Swarm {
   void on_message(ConnectionId connection, const Message& message, Time now);
   void on_disconnected(ConnectionId connection, Time now);
 
-  // Payload bytes of a chunk came in, of a dropped one too: for the rates and the deadlines. Any
-  // number of them may be told at once, but before the messages that came after them.
+  // Payload bytes of a chunk came in: for the rates and the deadlines. Any number of them may be
+  // told at once, but before the messages that came after them.
   void on_data(ConnectionId connection, ChunkIndex chunk, std::uint32_t bytes, Time now);
+  // The same of bytes that were thrown away, as DropChunk asked for. They fulfil no request.
+  void on_dropped_data(ConnectionId connection, ChunkIndex chunk, std::uint32_t bytes, Time now);
+  // So many whole chunks, of whatever connection, wait for their verdict: no more is asked for
+  // while they fill the window, so that a disk that hangs does not fill the memory.
+  void set_unwritten(std::size_t chunks) { unwritten_ = static_cast<std::uint32_t>(chunks); }
   // A chunk came in whole, matched its hash and is on disk; also when it was dropped since, or its
   // connection is gone.
   void on_chunk_verified(ConnectionId connection, ChunkIndex chunk, Time now);
@@ -216,7 +222,12 @@ class alignas(kCacheLineBytes) Swarm {
   Neighbour* other_source(const Neighbour& first, ChunkIndex chunk, Time now);
   bool ask_something(Neighbour& neighbour, Time now);
   // Will the next input look through all neighbours for something to ask?
-  bool is_to_ask() const { return !completed_ && live_ < window(); }
+  bool is_to_ask() const { return !completed_ && outstanding() < window(); }
+  // What counts in the window: asks, whose chunks may be whole already; where those that wait for
+  // their verdict are more, they do.
+  std::uint32_t outstanding() const { return std::max(live_, unwritten_); }
+  void note_data(ConnectionId connection, ChunkIndex chunk, std::uint32_t bytes, bool kept,
+                 Time now);
   std::uint32_t window() const { return window_.chunks(behind()); }
   void fill_window(Time now);
   void ask_twice_at_the_end(Time now);
@@ -251,6 +262,7 @@ class alignas(kCacheLineBytes) Swarm {
   std::uint32_t held_count_ = 0;  // and how many neighbours these are
   std::uint32_t live_ = 0;        // asks that count in the window
   std::uint32_t overdue_ = 0;     // asks that did, until they were overdue
+  std::uint32_t unwritten_ = 0;   // see set_unwritten()
   std::uint32_t anys_ = 0;        // live asks for kAnyChunk
   std::uint64_t openings_ =
       1;  // moves when a closed chunk opens: "nothing to ask for" is stale then

@@ -39,7 +39,7 @@ constexpr std::uint32_t kFewWindows = 2;
 // --- bookkeeping of asks
 
 void Swarm::ask(Neighbour& neighbour, ChunkIndex chunk, Time now) {
-  P2P_CHECK(live_ < window());
+  P2P_CHECK(outstanding() < window());
   P2P_CHECK(neighbour.asks.size() < kMaxQueuedRequests);
   if (neighbour.live + neighbour.overdue == 0) neighbour.last_gain = now;
   const double expected = expected_seconds(neighbour);
@@ -254,7 +254,7 @@ bool Swarm::ask_something(Neighbour& neighbour, Time now) {
 
 void Swarm::fill_window(Time now) {
   cancel_spare_anys(now);
-  while (live_ < window() && availability_.open_count() > 0) {
+  while (outstanding() < window() && availability_.open_count() > 0) {
     Neighbour* neighbour = least_loaded(false, now);
     // Those who are late already are asked for more only while what they owe leaves room.
     if (neighbour == nullptr && live_ + overdue_ < window()) neighbour = least_loaded(true, now);
@@ -267,7 +267,7 @@ void Swarm::fill_window(Time now) {
 // Nothing is left to ask for: the request expected to end last is made a second time, where
 // somebody else would end it sooner.
 void Swarm::ask_twice_at_the_end(Time now) {
-  while (live_ < window()) {
+  while (outstanding() < window()) {
     const Neighbour* slowest = nullptr;
     ChunkIndex chunk = kAnyChunk;
     // Nobody would end sooner what ends before this.
@@ -332,7 +332,6 @@ void Swarm::handle(Neighbour& neighbour, const Reject& reject, Time now) {
   const Ask* const found = neighbour.find_ask(chunk, prefers_cancelled);
   if (found == nullptr) return;
   const bool was_live = !found->cancelled;
-  if (was_live && chunk != kAnyChunk) actions_.push_back(DropChunk{neighbour.connection, chunk});
   erase_ask(neighbour, *found);
   neighbour.last_gain = now;  // it answers
   if (was_live && (reject.reason == RejectReason::kBusy || prefers_cancelled)) {
@@ -358,13 +357,25 @@ void Swarm::handle(Neighbour& neighbour, const Reject& reject, Time now) {
 }
 
 void Swarm::on_data(ConnectionId connection, ChunkIndex chunk, std::uint32_t bytes, Time now) {
+  note_data(connection, chunk, bytes, true, now);
+}
+
+void Swarm::on_dropped_data(ConnectionId connection, ChunkIndex chunk, std::uint32_t bytes,
+                            Time now) {
+  note_data(connection, chunk, bytes, false, now);
+}
+
+void Swarm::note_data(ConnectionId connection, ChunkIndex chunk, std::uint32_t bytes, bool kept,
+                      Time now) {
   stats_.received_bytes += bytes;
   window_.on_data(bytes, now);
   Neighbour* neighbour = find(connection);
   if (neighbour == nullptr) return;
   neighbour->last_heard = now;
   Ask* const ask = neighbour->find_ask(chunk);
-  if (ask == nullptr) {
+  // Dropped bytes of a live ask: it was given, rejected and given again while our DropChunk was on
+  // its way. It gets nothing, and so is overdue in time, and stuck.
+  if (ask == nullptr || (!kept && !ask->cancelled)) {
     stats_.duplicate_bytes += bytes;
     return finish_input(now);
   }

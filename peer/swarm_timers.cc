@@ -127,7 +127,7 @@ void Swarm::check_overdue(Neighbour& neighbour, Ask& ask, Time now) {
     }
   }
   learn_speed(neighbour, ask, now, true);
-  if (ask.chunk == kAnyChunk || live_ >= window() || times_asked_[ask.chunk] > 1) return;
+  if (ask.chunk == kAnyChunk || outstanding() >= window() || times_asked_[ask.chunk] > 1) return;
   Neighbour* other = other_source(neighbour, ask.chunk, now);
   if (other != nullptr) this->ask(*other, ask.chunk, now);
 }

@@ -124,6 +124,8 @@ class Game {
       for (ChunkIndex chunk : lost->chunks) note(chunk, false);
     } else if (const auto* give = std::get_if<Give>(&message)) {
       note(give->chunk, true);
+    } else if (const auto* reject = std::get_if<Reject>(&message)) {
+      neighbour.receiving.erase(reject->chunk);
     }
     swarm_.on_message(neighbour.connection, message, now_);
     drain();

@@ -93,6 +93,19 @@ TEST_CASE("a connection holds the memory of one chunk, whatever comes in what or
   }
 }
 
+TEST_CASE("a dropped chunk takes no memory, though more of it comes") {
+  Inbox inbox;
+  inbox.on_requested(0);
+  REQUIRE(inbox.on_data(data_frame(0, 0, 100), kLayout).has_value());
+  inbox.drop(0);
+  CHECK(inbox.pool->used_bytes() == 0);
+  CHECK_FALSE(inbox.place_for(100, kLayout).buffer);
+  const auto more = inbox.on_data(data_frame(0, 100, 100), kLayout);
+  REQUIRE(more.has_value());
+  CHECK(more->dropped);
+  CHECK(inbox.pool->used_bytes() == 0);
+}
+
 TEST_CASE("connections that each hold an unfinished chunk leave room for another") {
   const auto pool = std::make_shared<net::BufferPool>();
   const Layout layout{100 * std::uint64_t{kMaxChunkBytes}, kMaxChunkBytes};

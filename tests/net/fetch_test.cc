@@ -252,6 +252,30 @@ TEST_CASE("data that was not asked for, came twice, or is out of order ends the 
   trap.check_complete(fetcher);
 }
 
+TEST_CASE(
+    "who gives, rejects and gives a chunk again in one breath does not keep a fetch from it") {
+  Trap trap;
+  const Seeder honest(trap.content);
+  Fetcher fetcher(Fetcher::config(trap.content, trap.link_with(honest)));
+  HostilePeer peer = trap.admit();
+  const auto any = [&] {
+    while (peer.expect<peer::Request>().chunk != peer::kAnyChunk) {
+    }
+  };
+  any();
+  any();
+  Bytes breath;
+  for (const peer::Message& message :
+       {peer::Message(peer::Give{7, 0}), peer::Message(peer::Reject{7, peer::RejectReason::kBusy}),
+        peer::Message(peer::Give{7, 0})}) {
+    const Bytes frame = peer.seal(message);
+    breath.insert(breath.end(), frame.begin(), frame.end());
+  }
+  peer.send(breath);
+  peer.say_data(7, 0, trap.content.chunk(7));
+  trap.check_complete(fetcher);
+}
+
 TEST_CASE("chunks in frames of one byte arrive all the same") {
   Trap trap;
   Fetcher fetcher(Fetcher::config(trap.content, trap.link()));

@@ -297,7 +297,10 @@ void World::deliver_data(End& to, ChunkIndex chunk, std::uint32_t bytes, bool la
   const bool wanted = to.expected.contains(chunk);
   P2P_CHECK(wanted || to.dropped.contains(chunk));
   Swarm& swarm = *peers_[to.owner].swarm;
-  swarm.on_data(to.id, chunk, bytes, now_);
+  if (wanted)
+    swarm.on_data(to.id, chunk, bytes, now_);
+  else
+    swarm.on_dropped_data(to.id, chunk, bytes, now_);
   drain(to.owner);
   if (!last || !to.open) return;
   to.expected.erase(chunk);

@@ -412,7 +412,7 @@ TEST_CASE("a busy neighbour is left alone for a second") {
   probe.join(1, bits(2, {1}));
   probe.say(1, Reject{1, RejectReason::kBusy});
   CHECK(probe.said<Request>(1).size() == 1);
-  CHECK(probe.all<DropChunk>(1).size() == 1);
+  CHECK(probe.all<DropChunk>(1).empty());  // it might hit the chunk when it is given again
   probe.wait(seconds(2));
   CHECK(probe.said<Request>(1).size() == 2);
 }

@@ -280,6 +280,7 @@ class World {
   void deliver_data(EndIndex to, ChunkIndex chunk, std::uint32_t bytes);
   void expect(EndIndex end, ChunkIndex chunk);
   bool expect_no_more(EndIndex end, ChunkIndex chunk);
+  void note_data(EndIndex to, ChunkIndex chunk, std::uint32_t bytes);
   void drop_expected(EndIndex end, ChunkIndex chunk);
   void note_asked(EndIndex end, const peer::Message& message);
   void note_answer(EndIndex end, const peer::Message& message);

@@ -197,10 +197,18 @@ void World::stop_send(EndIndex index, ChunkIndex chunk) {
   events_.push(now_, EventKind::kSendStopped, index, chunk);
 }
 
+void World::note_data(EndIndex to, ChunkIndex chunk, std::uint32_t bytes) {
+  const End& end = ends_[to];
+  const bool dropped =
+      std::find(end.dropped.begin(), end.dropped.end(), chunk) != end.dropped.end();
+  tell_swarm(end.host, dropped ? &peer::Swarm::on_dropped_data : &peer::Swarm::on_data, to + 1,
+             chunk, bytes);
+}
+
 void World::deliver_data(EndIndex to, ChunkIndex chunk, std::uint32_t bytes) {
   const End& end = ends_[to];
   if (!end.open || !is_alive(to)) return;
-  tell_swarm(end.host, &peer::Swarm::on_data, to + 1, chunk, bytes);
+  note_data(to, chunk, bytes);
   drain(end.host);
 }
 
@@ -208,7 +216,7 @@ void World::on_chunk_arrived(EndIndex to, ChunkIndex chunk, std::uint32_t bytes)
   End& end = ends_[to];
   if (!end.open || !is_alive(to)) return;
   Host& host = hosts_[end.host];
-  tell_swarm(end.host, &peer::Swarm::on_data, to + 1, chunk, bytes);
+  note_data(to, chunk, bytes);
   drain(end.host);
   if (!end.open || !is_alive(to)) return;
   if (!expect_no_more(to, chunk)) {
