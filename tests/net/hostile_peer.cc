@@ -110,12 +110,12 @@ Bytes HostilePeer::seal(const net::WireMessage& message) {
   return seal(FrameKind::kMessage, net::encode_wire(message));
 }
 
-bool HostilePeer::say_data(ChunkIndex chunk, std::uint32_t offset, ByteView payload) {
+Bytes HostilePeer::seal_data(ChunkIndex chunk, std::uint32_t offset, ByteView payload) {
   Bytes body(8 + payload.size());
   put_u32(body.data(), chunk);
   put_u32(body.data() + 4, offset);
   std::copy(payload.begin(), payload.end(), body.begin() + 8);
-  return send(seal(FrameKind::kData, body));
+  return seal(FrameKind::kData, body);
 }
 
 void HostilePeer::join(const SwarmId& swarm) {

@@ -47,9 +47,12 @@ class HostilePeer {
   // A frame, sealed as the next of this connection and not yet sent.
   Bytes seal(FrameKind kind, ByteView body);
   Bytes seal(const net::WireMessage& message);
+  Bytes seal_data(ChunkIndex chunk, std::uint32_t offset, ByteView payload);
   bool send(ByteView sealed) { return socket_.send(sealed); }
   bool say(const net::WireMessage& message) { return send(seal(message)); }
-  bool say_data(ChunkIndex chunk, std::uint32_t offset, ByteView payload);
+  bool say_data(ChunkIndex chunk, std::uint32_t offset, ByteView payload) {
+    return send(seal_data(chunk, offset, payload));
+  }
   // Says Join, and waits for the answer and the other side's Chunks.
   void join(const SwarmId& swarm);
 

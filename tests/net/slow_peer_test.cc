@@ -3,8 +3,8 @@
 #include <catch2/catch.hpp>
 #include <thread>
 
-#include "crypto/digest.h"
 #include "net/transport.h"
+#include "tests/net/content_io.h"
 #include "tests/net/hostile_peer.h"
 
 using namespace p2p;
@@ -16,29 +16,12 @@ namespace {
 // More of the largest chunks than a swarm's window and neighbours ever leave unfinished.
 constexpr std::size_t kSlow = 40;
 
-struct NoDisk : ChunkReader, ChunkWriter {
-  Status read(ChunkIndex, std::uint32_t, MutableBytes) const override { return {}; }
-  Status write_chunk(ChunkIndex, ByteView) override { return {}; }
-};
-
-std::shared_ptr<const ContentIo> chunks_of_zeros(std::uint32_t chunk_bytes) {
-  auto manifest = std::make_shared<Manifest>();
-  manifest->chunk_bytes = chunk_bytes;
-  manifest->chunk_hashes.assign(kSlow + 1, chunk_digest(Bytes(chunk_bytes)));
-  const auto disk = std::make_shared<NoDisk>();
-  auto io = std::make_shared<ContentIo>();
-  io->layout = Layout{(kSlow + 1) * std::uint64_t{chunk_bytes}, chunk_bytes};
-  io->manifest = std::move(manifest);
-  io->reader = disk;
-  io->writer = disk;
-  return io;
-}
-
 }  // namespace
 
 TEST_CASE("connections that each stop in the middle of a large chunk hold up no other") {
   init_crypto();
-  const auto io = chunks_of_zeros(kMaxChunkBytes);
+  const auto io =
+      test::chunks_of_zeros(kSlow + 1, kMaxChunkBytes, std::make_shared<test::NoDisk>());
   const Secret psk = Secret::random();
   Loop loop;
   std::size_t begun = 0;

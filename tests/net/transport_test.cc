@@ -4,7 +4,7 @@
 #include <catch2/catch.hpp>
 #include <future>
 
-#include "crypto/digest.h"
+#include "tests/net/content_io.h"
 
 using namespace p2p;
 using namespace p2p::net;
@@ -192,18 +192,10 @@ class HangingDisk : public ChunkReader, public ChunkWriter {
   std::shared_future<void> passed_;
 };
 
-constexpr std::uint64_t kDiskChunks = 3;
+constexpr std::size_t kDiskChunks = 3;
 
 std::shared_ptr<const ContentIo> io_with(std::shared_ptr<HangingDisk> disk, bool writes) {
-  auto manifest = std::make_shared<Manifest>();
-  manifest->chunk_bytes = kMinChunkBytes;
-  manifest->chunk_hashes.assign(kDiskChunks, chunk_digest(Bytes(kMinChunkBytes)));
-  auto io = std::make_shared<ContentIo>();
-  io->layout = Layout{kDiskChunks * kMinChunkBytes, kMinChunkBytes};
-  io->manifest = std::move(manifest);
-  io->reader = disk;
-  if (writes) io->writer = disk;
-  return io;
+  return test::chunks_of_zeros(kDiskChunks, kMinChunkBytes, std::move(disk), writes);
 }
 
 template <typename T>
