@@ -7,12 +7,14 @@
 #include <string>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
 #include "content/link.h"
 #include "content/manifest.h"
 #include "crypto/channel.h"
 #include "crypto/digest.h"
 #include "crypto/keys.h"
 #include "crypto/psk_list.h"
+#include "crypto/rendezvous.h"
 #include "peer/messages.h"
 #include "tracker/messages.h"
 
@@ -80,6 +82,16 @@ TEST_CASE("the page's keys are ours") {
   init_crypto();
   require_on_page(hex(open_tracker_key().view()));
   require_on_page(hex(PskList{filled<Secret>(0x11)}.hint(0, filled<PeerId>(0x33))));
+}
+
+TEST_CASE("the page's scores of owners are ours") {
+  const SwarmId swarm =
+      swarm_id_of(content_id_of(encode_manifest(example_manifest())), filled<Secret>(0x11));
+  for (const HostPort& tracker :
+       {HostPort{"tracker.example", 7000}, HostPort{"2001:db8::1", 7000}}) {
+    const std::uint64_t score = Rendezvous(swarm).score(bytes_of(owner_name(tracker)));
+    require_on_page(absl::StrCat(absl::Hex(score, absl::kZeroPad16)));
+  }
 }
 
 TEST_CASE("the page's frames are ours") {
