@@ -1,41 +1,79 @@
 #include "net/announce_client.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "net/log.h"
 
 namespace p2p::net {
 
 AnnounceClient::AnnounceClient(
-    Loop& loop, Transport& transport, std::vector<OwnerAddress> owners,
+    Loop& loop, Transport& transport, const std::vector<OwnerAddress>& ranked,
     tracker::AnnouncerConfig config, Random random,
     std::function<void(const std::vector<tracker::PeerRecord>&)> on_found)
     : loop_(loop),
       transport_(transport),
-      announcer_((config.owner_count = owners.size(), config), random, Loop::now()),
+      announcer_((config.owners.clear(), std::move(config)), random, Loop::now()),
       timer_(loop,
              [this] {
                announcer_.on_timeout(Loop::now());
                drain();
              }),
       on_found_(std::move(on_found)) {
-  for (OwnerAddress& owner : owners) owners_.push_back(OwnerState{std::move(owner)});
-  drain();
+  set_owners(ranked);
 }
 
-void AnnounceClient::connect(tracker::OwnerIndex owner) {
-  loop_.resolve(owners_[owner].address.where, [this, owner, alive = std::weak_ptr<bool>(alive_)](
-                                                  Result<std::vector<Endpoint>> found) {
-    if (alive.expired()) return;
-    if (!found) {
-      lost(owner, found.error());
-      return drain();
-    }
-    OwnerState& state = owners_[owner];
-    const Endpoint& target = (*found)[state.attempts++ % found->size()];
-    state.connection = transport_.dial(target, state.address.psk);
-    by_connection_[state.connection] = owner;
+void AnnounceClient::set_owners(const std::vector<OwnerAddress>& ranked) {
+  std::vector<tracker::OwnerNumber> numbers;
+  for (const OwnerAddress& owner : ranked) {
+    const tracker::OwnerNumber number = number_of(owner);
+    owners_[number].address = owner;
+    if (std::find(numbers.begin(), numbers.end(), number) == numbers.end())
+      numbers.push_back(number);
+  }
+  announcer_.set_owners(numbers, Loop::now());
+  drain();  // those that go hear `stopped`
+  std::erase_if(owners_, [&](const auto& entry) {
+    return std::find(numbers.begin(), numbers.end(), entry.first) == numbers.end();
   });
+}
+
+// That of the owner at this address; a new one where none is.
+tracker::OwnerNumber AnnounceClient::number_of(const OwnerAddress& owner) {
+  for (const auto& [number, state] : owners_)
+    if (state.address.where == owner.where) return number;
+  return next_number_++;
+}
+
+void AnnounceClient::connect(tracker::OwnerNumber owner) {
+  OwnerState& connecting = owners_.at(owner);
+  connecting.resolving = true;
+  const std::size_t attempt = ++connecting.attempts;
+  loop_.resolve(connecting.address.where,
+                [this, owner, attempt,
+                 alive = std::weak_ptr<bool>(alive_)](Result<std::vector<Endpoint>> found) {
+                  if (alive.expired()) return;
+                  const auto at = owners_.find(owner);
+                  if (at == owners_.end()) return;
+                  OwnerState& state = at->second;
+                  // It may have been left since, and connected to again.
+                  if (state.attempts != attempt || !std::exchange(state.resolving, false)) return;
+                  if (!found) {
+                    lost(owner, found.error());
+                    return drain();
+                  }
+                  const Endpoint& target = (*found)[(attempt - 1) % found->size()];
+                  state.connection = transport_.dial(target, state.address.psk);
+                  by_connection_[state.connection] = owner;
+                });
+}
+
+// Our end of it: the announcer knows, so its Closed is nobody's.
+void AnnounceClient::close(OwnerState& owner) {
+  owner.resolving = false;
+  if (owner.connection == 0) return;
+  by_connection_.erase(owner.connection);
+  transport_.close(std::exchange(owner.connection, 0));
 }
 
 void AnnounceClient::on_opened(ConnectionId id) {
@@ -44,8 +82,8 @@ void AnnounceClient::on_opened(ConnectionId id) {
 }
 
 void AnnounceClient::on_message(ConnectionId id, const tracker::Message& message) {
-  const tracker::OwnerIndex owner = by_connection_.at(id);
-  OwnerState& state = owners_[owner];
+  const tracker::OwnerNumber owner = by_connection_.at(id);
+  OwnerState& state = owners_.at(owner);
   state.answered = true;
   state.last_failure.clear();
   if (const auto* refusal = std::get_if<tracker::Refusal>(&message))
@@ -59,15 +97,15 @@ void AnnounceClient::on_message(ConnectionId id, const tracker::Message& message
 void AnnounceClient::on_closed(ConnectionId id, const Error& why) {
   const auto found = by_connection_.find(id);
   if (found == by_connection_.end()) return;
-  const tracker::OwnerIndex owner = found->second;
+  const tracker::OwnerNumber owner = found->second;
   by_connection_.erase(found);
-  owners_[owner].connection = 0;
+  owners_.at(owner).connection = 0;
   lost(owner, why);
   drain();
 }
 
-void AnnounceClient::lost(tracker::OwnerIndex owner, const Error& why) {
-  OwnerState& state = owners_[owner];
+void AnnounceClient::lost(tracker::OwnerNumber owner, const Error& why) {
+  OwnerState& state = owners_.at(owner);
   state.failed = true;
   state.refused |= why.code == ErrorCode::kRefused;
   if (state.last_failure != why.message)
@@ -95,7 +133,7 @@ void AnnounceClient::stop() {
 
 std::vector<std::string> AnnounceClient::failures() const {
   std::vector<std::string> texts;
-  for (const OwnerState& owner : owners_) {
+  for (const auto& [number, owner] : owners_) {
     const bool knows_nobody = owner.answered && !owner.named_peers && owner.last_failure.empty();
     texts.push_back(knows_nobody ? owner.address.where.to_string() + " knows of no peer"
                                  : owner.last_failure);
@@ -104,13 +142,14 @@ std::vector<std::string> AnnounceClient::failures() const {
 }
 
 bool AnnounceClient::all_failed() const {
-  return std::all_of(owners_.begin(), owners_.end(),
-                     [](const OwnerState& owner) { return owner.failed && !owner.answered; });
+  return std::all_of(owners_.begin(), owners_.end(), [](const auto& entry) {
+    return entry.second.failed && !entry.second.answered;
+  });
 }
 
 bool AnnounceClient::any_refused() const {
   return std::any_of(owners_.begin(), owners_.end(),
-                     [](const OwnerState& owner) { return owner.refused; });
+                     [](const auto& entry) { return entry.second.refused; });
 }
 
 void AnnounceClient::drain() {
@@ -118,17 +157,18 @@ void AnnounceClient::drain() {
     if (auto* connect_to = std::get_if<tracker::ConnectOwner>(&*action)) {
       connect(connect_to->owner);
     } else if (auto* disconnect = std::get_if<tracker::DisconnectOwner>(&*action)) {
-      // The announcer has given it up already: its end is not reported any more.
-      OwnerState& state = owners_[disconnect->owner];
+      OwnerState& state = owners_.at(disconnect->owner);
       state.failed = true;
       state.last_failure = state.address.where.to_string() + ": " + disconnect->reason;
-      by_connection_.erase(state.connection);
-      transport_.close(std::exchange(state.connection, 0));
+      close(state);
+    } else if (auto* left = std::get_if<tracker::LeaveOwner>(&*action)) {
+      // One that came up after stop() may be gone from here.
+      if (const auto at = owners_.find(left->owner); at != owners_.end()) close(at->second);
     } else if (auto* send = std::get_if<tracker::SendToOwner>(&*action)) {
-      transport_.send(owners_[send->owner].connection, WireMessage(std::move(send->message)));
+      transport_.send(owners_.at(send->owner).connection, WireMessage(std::move(send->message)));
     } else if (auto* found = std::get_if<tracker::FoundPeers>(&*action)) {
       for (const tracker::PeerRecord& peer : found->peers)
-        log_debug("owner " + owners_[found->owner].address.where.to_string() + " names " +
+        log_debug("owner " + owners_.at(found->owner).address.where.to_string() + " names " +
                   peer.endpoint.to_string() + (peer.far ? ", of another zone" : ""));
       on_found_(found->peers);
     }

@@ -20,10 +20,16 @@ struct OwnerAddress {
 
 class AnnounceClient {
  public:
-  // `on_found` gets the peers of every handout.
-  AnnounceClient(Loop& loop, Transport& transport, std::vector<OwnerAddress> owners,
+  // `ranked` as in set_owners(); config.owners is not looked at. `on_found` gets the peers of every
+  // handout.
+  AnnounceClient(Loop& loop, Transport& transport, const std::vector<OwnerAddress>& ranked,
                  tracker::AnnouncerConfig config, Random random,
                  std::function<void(const std::vector<tracker::PeerRecord>&)> on_found);
+
+  // Other owners than so far, best first (tracker/announcer.h says at how many it is announced).
+  // One whose address stays keeps its connection; another psk counts from its next connection on.
+  // An address that stands twice counts once.
+  void set_owners(const std::vector<OwnerAddress>& ranked);
 
   // Is this one of our connections to an owner?
   bool owns(ConnectionId id) const { return by_connection_.contains(id); }
@@ -47,18 +53,22 @@ class AnnounceClient {
     OwnerAddress address;
     ConnectionId connection = 0;
     std::size_t attempts = 0;  // turns through the addresses of a name
+    bool resolving = false;    // the name, for the last attempt
     bool failed = false, answered = false, refused = false, named_peers = false;
     std::string last_failure;
   };
 
-  void connect(tracker::OwnerIndex owner);
-  void lost(tracker::OwnerIndex owner, const Error& why);
+  void connect(tracker::OwnerNumber owner);
+  void lost(tracker::OwnerNumber owner, const Error& why);
+  tracker::OwnerNumber number_of(const OwnerAddress& owner);
+  void close(OwnerState& owner);
   void drain();
 
   Loop& loop_;
   Transport& transport_;
-  std::vector<OwnerState> owners_;
-  std::map<ConnectionId, tracker::OwnerIndex> by_connection_;
+  std::map<tracker::OwnerNumber, OwnerState> owners_;
+  tracker::OwnerNumber next_number_ = 0;
+  std::map<ConnectionId, tracker::OwnerNumber> by_connection_;
   tracker::Announcer announcer_;
   Timer timer_;
   std::function<void(const std::vector<tracker::PeerRecord>&)> on_found_;

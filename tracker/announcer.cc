@@ -1,8 +1,7 @@
 #include "tracker/announcer.h"
 
 #include <algorithm>
-
-#include "base/check.h"
+#include <utility>
 
 namespace p2p::tracker {
 namespace {
@@ -17,70 +16,115 @@ std::vector<Endpoint> sendable(const std::vector<Endpoint>& advertised) {
 }  // namespace
 
 Announcer::Announcer(AnnouncerConfig config, Random random, Time now)
-    : config_(std::move(config)),
-      random_(random.fork("announcer")),
-      now_(now),
-      links_(config_.owner_count) {
+    : config_(std::move(config)), random_(random.fork("announcer")), now_(now) {
   config_.advertised = sendable(config_.advertised);
-  for (OwnerIndex owner = 0; owner < links_.size(); ++owner)
-    actions_.push_back(ConnectOwner{owner});
+  set_owners(std::exchange(config_.owners, {}), now);
 }
 
-Announcer::OwnerLink& Announcer::link_at(OwnerIndex index, Time now) {
-  P2P_CHECK(index < links_.size());
+Announcer::OwnerLink* Announcer::find(OwnerNumber owner) {
+  const auto found = std::find_if(links_.begin(), links_.end(),
+                                  [&](const OwnerLink& link) { return link.number == owner; });
+  return found == links_.end() ? nullptr : &*found;
+}
+
+void Announcer::set_owners(const std::vector<OwnerNumber>& ranked, Time now) {
   now_ = std::max(now_, now);
-  return links_[index];
+  if (stopped_) return;
+  std::vector<OwnerLink> links;
+  for (const OwnerNumber owner : ranked) {
+    const OwnerLink* known = find(owner);
+    links.push_back(known ? *known : OwnerLink{owner});
+  }
+  std::swap(links, links_);
+  for (OwnerLink& link : links)
+    if (!find(link.number)) leave(link);
+  settle();
 }
 
-void Announcer::on_owner_connected(OwnerIndex owner, Time now) {
-  OwnerLink& link = link_at(owner, now);
-  if (stopped_) {
-    actions_.push_back(DisconnectOwner{owner, "stopped"});
+// Connects to those that are needed and leaves those that are not. A failed one counts for nothing,
+// so that the next in rank stands in for it; it is needed itself until enough above it are well,
+// and so is the one that stands in.
+void Announcer::settle() {
+  std::size_t hopeful = 0, well = 0;
+  for (OwnerLink& link : links_) {
+    const bool enough_hope = config_.spread != 0 && hopeful >= config_.spread;
+    const bool enough_well = config_.spread != 0 && well >= config_.spread;
+    if (enough_well) {
+      leave(link);
+    } else if (link.state == State::kIdle && !enough_hope) {
+      connect(link);
+    }
+    hopeful += !link.failed;
+    well += link.accepted;
+  }
+}
+
+void Announcer::connect(OwnerLink& link) {
+  link.state = State::kConnecting;
+  actions_.push_back(ConnectOwner{link.number});
+}
+
+void Announcer::leave(OwnerLink& link) {
+  if (link.state == State::kConnected) announce(link, Event::kStopped);
+  if (link.state == State::kConnected || link.state == State::kConnecting)
+    actions_.push_back(LeaveOwner{link.number});
+  link = OwnerLink{link.number};
+}
+
+void Announcer::on_owner_connected(OwnerNumber owner, Time now) {
+  now_ = std::max(now_, now);
+  OwnerLink* link = find(owner);
+  if (stopped_ || !link || link->state == State::kIdle) {
+    actions_.push_back(LeaveOwner{owner});
     return;
   }
-  link.state = State::kConnected;
-  link.accepted = false;
-  link.told_complete = false;
-  link.interval = kDefaultInterval;
-  link.hungry_wait = kHungryInterval;
-  announce(owner, Event::kStarted);
+  link->state = State::kConnected;
+  link->accepted = false;
+  link->told_complete = false;
+  link->interval = kDefaultInterval;
+  link->hungry_wait = kHungryInterval;
+  announce(*link, Event::kStarted);
 }
 
-void Announcer::on_owner_disconnected(OwnerIndex owner, Time now) {
-  OwnerLink& link = link_at(owner, now);
-  if (stopped_ || link.state == State::kWaiting) return;
-  wait_to_retry(link);
+void Announcer::on_owner_disconnected(OwnerNumber owner, Time now) {
+  now_ = std::max(now_, now);
+  OwnerLink* link = find(owner);
+  if (stopped_ || !link || link->state == State::kIdle || link->state == State::kWaiting) return;
+  fail(*link);
 }
 
-void Announcer::on_message(OwnerIndex owner, const Message& message, Time now) {
-  OwnerLink& link = link_at(owner, now);
-  if (stopped_ || link.state != State::kConnected) return;
+void Announcer::on_message(OwnerNumber owner, const Message& message, Time now) {
+  now_ = std::max(now_, now);
+  OwnerLink* link = find(owner);
+  if (stopped_ || !link || link->state != State::kConnected) return;
   if (const auto* handout = std::get_if<Handout>(&message)) {
-    if (handout->swarm == config_.swarm) on_handout(owner, *handout);
+    if (handout->swarm == config_.swarm) on_handout(*link, *handout);
   } else if (const auto* refusal = std::get_if<Refusal>(&message)) {
-    if (refusal->swarm == config_.swarm) on_refusal(owner, *refusal);
+    if (refusal->swarm == config_.swarm) on_refusal(*link, *refusal);
   } else {
-    give_up(owner, "it sent a message that owners do not send");
+    give_up(*link, "it sent a message that owners do not send");
   }
 }
 
-void Announcer::on_handout(OwnerIndex index, const Handout& handout) {
-  OwnerLink& link = links_[index];
-  if (link.awaiting && handout.interval > Duration::zero()) {
-    link.awaiting = false;
-    link.accepted = true;
-    link.retry = kFirstRetry;
-    link.interval = std::clamp(handout.interval, kMinInterval, kMaxInterval);
-  }
-  if (!handout.peers.empty()) actions_.push_back(FoundPeers{index, handout.peers});
+void Announcer::on_handout(OwnerLink& link, const Handout& handout) {
+  if (!handout.peers.empty()) actions_.push_back(FoundPeers{link.number, handout.peers});
+  if (!link.awaiting || handout.interval == Duration::zero()) return;
+  link.awaiting = false;
+  link.accepted = true;
+  link.failed = false;
+  link.retry = kFirstRetry;
+  link.interval = std::clamp(handout.interval, kMinInterval, kMaxInterval);
+  settle();
 }
 
-void Announcer::on_refusal(OwnerIndex index, const Refusal& refusal) {
-  OwnerLink& link = links_[index];
-  // The next announce is a whole interval away and says `started` again.
+void Announcer::on_refusal(OwnerLink& link, const Refusal& refusal) {
+  // The next announce is a whole interval away and says `started` again. Until one is taken another
+  // owner is needed.
   link.awaiting = false;
   link.accepted = false;
+  link.failed = true;
   last_refusal_ = refusal.text;
+  settle();
 }
 
 void Announcer::set_progress(std::uint16_t have_permille, bool complete, Time now) {
@@ -88,11 +132,10 @@ void Announcer::set_progress(std::uint16_t have_permille, bool complete, Time no
   have_permille_ = std::min(have_permille, kFullPermille);
   complete_ = complete;
   if (stopped_) return;
-  for (OwnerIndex owner = 0; owner < links_.size(); ++owner) {
-    OwnerLink& link = links_[owner];
+  for (OwnerLink& link : links_) {
     if (!complete) link.told_complete = false;
     if (complete && link.state == State::kConnected && !link.told_complete)
-      announce(owner, Event::kCompleted);
+      announce(link, Event::kCompleted);
   }
 }
 
@@ -113,8 +156,8 @@ void Announcer::set_starving(bool starving, Time now) {
 void Announcer::stop(Time now) {
   now_ = std::max(now_, now);
   if (stopped_) return;
-  for (OwnerIndex owner = 0; owner < links_.size(); ++owner)
-    if (links_[owner].state == State::kConnected) announce(owner, Event::kStopped);
+  for (OwnerLink& link : links_)
+    if (link.state == State::kConnected) announce(link, Event::kStopped);
   stopped_ = true;
 }
 
@@ -122,6 +165,7 @@ Time Announcer::due(const OwnerLink& link) const {
   switch (link.state) {
     case State::kWaiting:
       return link.retry_at;
+    case State::kIdle:
     case State::kConnecting:
       return kNever;
     case State::kConnected:
@@ -143,23 +187,20 @@ Time Announcer::next_timeout() const {
 void Announcer::on_timeout(Time now) {
   now_ = std::max(now_, now);
   if (stopped_) return;
-  for (OwnerIndex owner = 0; owner < links_.size(); ++owner) {
-    OwnerLink& link = links_[owner];
+  for (OwnerLink& link : links_) {
     if (due(link) > now_) continue;
     if (link.state == State::kWaiting) {
-      link.state = State::kConnecting;
-      actions_.push_back(ConnectOwner{owner});
+      connect(link);
     } else if (link.awaiting) {
-      give_up(owner, "it did not answer an announce");
+      give_up(link, "it did not answer an announce");
     } else {
       if (is_hungry()) link.hungry_wait = std::min(2 * link.hungry_wait, kMaxInterval);
-      announce(owner, link.accepted ? Event::kNone : Event::kStarted);
+      announce(link, link.accepted ? Event::kNone : Event::kStarted);
     }
   }
 }
 
-void Announcer::announce(OwnerIndex index, Event event) {
-  OwnerLink& link = links_[index];
+void Announcer::announce(OwnerLink& link, Event event) {
   link.announced_at = now_;
   link.awaiting = true;
   link.told_complete = complete_;
@@ -173,19 +214,23 @@ void Announcer::announce(OwnerIndex index, Event event) {
   message.advertised = config_.advertised;
   message.zone = config_.zone;
   message.starving = starving_ && !complete_;
-  actions_.push_back(SendToOwner{index, std::move(message)});
+  actions_.push_back(SendToOwner{link.number, std::move(message)});
 }
 
-void Announcer::give_up(OwnerIndex index, std::string reason) {
-  actions_.push_back(DisconnectOwner{index, std::move(reason)});
-  wait_to_retry(links_[index]);
+void Announcer::give_up(OwnerLink& link, std::string reason) {
+  actions_.push_back(DisconnectOwner{link.number, std::move(reason)});
+  fail(link);
 }
 
-void Announcer::wait_to_retry(OwnerLink& link) {
+void Announcer::fail(OwnerLink& link) {
   const double share = 0.5 + 0.5 * random_.unit();
   link.state = State::kWaiting;
+  link.failed = true;
+  link.accepted = false;
+  link.awaiting = false;
   link.retry_at = now_ + from_seconds(to_seconds(link.retry) * share);
   link.retry = std::min(2 * link.retry, kLastRetry);
+  settle();
 }
 
 std::optional<AnnouncerAction> Announcer::poll_action() {

@@ -1,6 +1,9 @@
-// Announcer: one peer's side of discovery for one swarm; sans-IO. Keeps a connection to each owner,
-// announces on it, reconnects with back-off, and turns handouts and news into candidates. An owner
-// that is away costs a pause in discovery and nothing else.
+// Announcer: one peer's side of discovery for one swarm; sans-IO. Keeps connections to its owners,
+// announces on them, reconnects with back-off, and turns handouts and news into candidates.
+//
+// Owners are ranked, and it stays announced at the best `spread` of those that work. One that fails
+// is passed over: the next in rank is connected at once, and the one that failed is tried again
+// from time to time. When it answers it is taken back, and the lowest in rank is left.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +21,8 @@
 
 namespace p2p::tracker {
 
-// Owners are numbered in the order of the config.
-using OwnerIndex = std::uint32_t;
+// The shell's number of an owner: the same for as long as the owner is ranked.
+using OwnerNumber = std::uint32_t;
 
 // The wait before connecting again doubles from the first to the last; each wait is drawn between
 // its half and the whole, so that the peers of an owner that restarted do not come at once. It
@@ -35,47 +38,59 @@ inline constexpr Duration kHungryInterval = std::chrono::seconds(5);
 
 struct AnnouncerConfig {
   SwarmId swarm;
-  std::size_t owner_count = 0;
+  std::vector<OwnerNumber> owners;  // best first, each once
+  std::size_t spread = 0;           // how many of them to be announced at; 0: all
   std::uint16_t listen_port = 0;
   std::string zone;                  // base/zone.h
   std::vector<Endpoint> advertised;  // the first kMaxAdvertised that are dialable are sent
 };
 
 struct ConnectOwner {
-  OwnerIndex owner;
+  OwnerNumber owner;
 };
 // Give up this connection: it did not answer in time, or broke the protocol. The announcer has
 // counted it as gone and will connect again; report on_owner_disconnected before that or not at
 // all.
 struct DisconnectOwner {
-  OwnerIndex owner;
+  OwnerNumber owner;
   std::string reason;
 };
+// An owner that is not needed any more: close the connection, or give up making it, once what was
+// sent is out. It is not to be reported as disconnected.
+struct LeaveOwner {
+  OwnerNumber owner;
+};
 struct SendToOwner {
-  OwnerIndex owner;
+  OwnerNumber owner;
   Message message;
 };
 // At most kMaxPeersInMessage, as the owner gave them: nothing is kept, nothing is weeded out.
 struct FoundPeers {
-  OwnerIndex owner;
+  OwnerNumber owner;
   std::vector<PeerRecord> peers;
 };
-using AnnouncerAction = std::variant<ConnectOwner, DisconnectOwner, SendToOwner, FoundPeers>;
+using AnnouncerAction =
+    std::variant<ConnectOwner, DisconnectOwner, LeaveOwner, SendToOwner, FoundPeers>;
 
 class Announcer {
  public:
-  // The first actions, a ConnectOwner for each owner, stand ready at once.
+  // The first actions, a ConnectOwner for each of the first `spread` owners, stand ready at once.
   Announcer(AnnouncerConfig config, Random random, Time now);
 
   // The first announce of a connection says `started` (again until one is answered by a Handout),
   // and whether the peer is complete.
-  void on_owner_connected(OwnerIndex owner, Time now);
+  void on_owner_connected(OwnerNumber owner, Time now);
   // Also for a connection that could not be made.
-  void on_owner_disconnected(OwnerIndex owner, Time now);
+  void on_owner_disconnected(OwnerNumber owner, Time now);
   // A message that no owner sends disconnects it. One of another swarm is ignored, so that several
   // announcers may share a connection. A Handout that was not asked for is news: its interval does
   // not count.
-  void on_message(OwnerIndex owner, const Message& message, Time now);
+  void on_message(OwnerNumber owner, const Message& message, Time now);
+
+  // Other owners, or another order, best first, each once. Connections to those that stay are kept;
+  // those that are not named any more hear `stopped` and are left at once. To stay announced at the
+  // old until the new have answered, name a few more than `spread`.
+  void set_owners(const std::vector<OwnerNumber>& ranked, Time now);
 
   // What the next announces say. Completion is announced at once: each connected owner hears
   // `completed` once, unless it was told with `started`.
@@ -87,7 +102,7 @@ class Announcer {
   // hungry peer may.
   void set_starving(bool starving, Time now);
   // Says `stopped` to every connected owner, once; no timers after it, and every other input is
-  // ignored (a connection that comes up late is disconnected).
+  // ignored (a connection that comes up late is left).
   void stop(Time now);
 
   Time next_timeout() const;
@@ -98,9 +113,12 @@ class Announcer {
   const std::string& last_refusal() const { return last_refusal_; }
 
  private:
-  enum class State { kWaiting, kConnecting, kConnected };
+  // Idle: not tried, for there are enough that rank higher.
+  enum class State { kIdle, kWaiting, kConnecting, kConnected };
   struct OwnerLink {
-    State state = State::kConnecting;
+    OwnerNumber number = 0;
+    State state = State::kIdle;
+    bool failed = false;           // since its last Handout: it is passed over
     Duration retry = kFirstRetry;  // before jitter
     Time retry_at;                 // while waiting
     // Of the connection:
@@ -112,19 +130,22 @@ class Announcer {
     Duration hungry_wait = kHungryInterval;
   };
 
-  OwnerLink& link_at(OwnerIndex index, Time now);
+  OwnerLink* find(OwnerNumber owner);
   bool is_hungry() const { return wanted_ > 0 && !complete_; }
   Time due(const OwnerLink& link) const;
-  void announce(OwnerIndex index, Event event);
-  void on_handout(OwnerIndex index, const Handout& handout);
-  void on_refusal(OwnerIndex index, const Refusal& refusal);
-  void give_up(OwnerIndex index, std::string reason);
-  void wait_to_retry(OwnerLink& link);
+  void settle();
+  void connect(OwnerLink& link);
+  void leave(OwnerLink& link);
+  void announce(OwnerLink& link, Event event);
+  void on_handout(OwnerLink& link, const Handout& handout);
+  void on_refusal(OwnerLink& link, const Refusal& refusal);
+  void give_up(OwnerLink& link, std::string reason);
+  void fail(OwnerLink& link);
 
   AnnouncerConfig config_;
   Random random_;
   Time now_;
-  std::vector<OwnerLink> links_;
+  std::vector<OwnerLink> links_;  // best first
   std::uint16_t have_permille_ = 0;
   bool complete_ = false;
   std::size_t wanted_ = 0;

@@ -20,13 +20,13 @@ struct Fixture {
   static AnnouncerConfig config_for(std::size_t owners) {
     AnnouncerConfig config;
     config.swarm = kSwarm;
-    config.owner_count = owners;
+    config.owners = first_owners(owners);
     config.listen_port = 4000;
     return config;
   }
 
-  void connect(OwnerIndex owner = 0) { announcer.on_owner_connected(owner, now); }
-  void answer(OwnerIndex owner = 0, Duration interval = 30s) {
+  void connect(OwnerNumber owner = 0) { announcer.on_owner_connected(owner, now); }
+  void answer(OwnerNumber owner = 0, Duration interval = 30s) {
     announcer.on_message(owner, Handout{kSwarm, interval, {}}, now);
   }
   // Moves the clock to the next timeout and fires it.
@@ -62,7 +62,7 @@ TEST_CASE("an announcer connects to every owner at once") {
   Fixture f(3);
   const auto actions = drain(f.announcer);
   REQUIRE(actions.size() == 3);
-  for (OwnerIndex owner = 0; owner < 3; ++owner)
+  for (OwnerNumber owner = 0; owner < 3; ++owner)
     CHECK(std::get<ConnectOwner>(actions[owner]).owner == owner);
   CHECK(f.announcer.next_timeout() == kNever);
 }
@@ -345,7 +345,7 @@ TEST_CASE("stop says stopped once to every connected owner and then nothing more
   CHECK(f.announcer.next_timeout() == kNever);
   // Owner 2 was being connected to.
   f.connect(2);
-  CHECK(f.count<DisconnectOwner>() == 1);
+  CHECK(f.count<LeaveOwner>() == 1);
 }
 
 TEST_CASE("a timeout before its time and a stale time change nothing") {
@@ -397,7 +397,7 @@ TEST_CASE("an owner that is away does not disturb the others") {
 TEST_CASE("an announce says the zone, and that it starves until it is complete or does no more") {
   AnnouncerConfig config;
   config.swarm = swarm_id(1);
-  config.owner_count = 1;
+  config.owners = {0};
   config.zone = "rack-7";
   Announcer announcer(config, Random(1), kStart);
   announcer.set_wanted(5, kStart);

@@ -24,7 +24,7 @@ class World {
     for (std::uint32_t i = 0; i < peers; ++i) {
       AnnouncerConfig config;
       config.swarm = kSwarm;
-      config.owner_count = 1;
+      config.owners = {0};
       config.listen_port = 4000;
       const Random random = random_.fork("peer " + std::to_string(i));
       peers_.push_back(Peer{std::make_unique<Announcer>(config, random, now_), {}, {}});
@@ -123,6 +123,7 @@ class World {
     owner_->on_connected(connection, peer_id(peer), host(peer), now_);
     peers_[peer].announcer->on_owner_connected(0, now_);
   }
+  void act(std::uint32_t, const LeaveOwner&) { FAIL("there is no other owner"); }
   void act(std::uint32_t peer, const DisconnectOwner&) {
     const auto connection = std::exchange(peers_[peer].connection, std::nullopt);
     if (connection && owner_) owner_->on_disconnected(*connection, now_);

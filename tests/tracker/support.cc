@@ -1,5 +1,7 @@
 #include "tests/tracker/support.h"
 
+#include <numeric>
+
 namespace p2p::tracker::test {
 namespace {
 
@@ -78,6 +80,12 @@ Message random_message(Random& random) {
       return refusal;
     }
   }
+}
+
+std::vector<OwnerNumber> first_owners(std::size_t count) {
+  std::vector<OwnerNumber> owners(count);
+  std::iota(owners.begin(), owners.end(), OwnerNumber{0});
+  return owners;
 }
 
 }  // namespace p2p::tracker::test

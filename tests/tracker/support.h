@@ -9,6 +9,7 @@
 #include "base/id.h"
 #include "base/random.h"
 #include "base/time.h"
+#include "tracker/announcer.h"
 #include "tracker/messages.h"
 
 namespace p2p::tracker::test {
@@ -28,6 +29,9 @@ Announce announce_of(const SwarmId& swarm, Event event, std::uint16_t port, std:
 
 // Any message within the limits.
 Message random_message(Random& random);
+
+// Numbers 0, 1, ... of as many owners.
+std::vector<OwnerNumber> first_owners(std::size_t count);
 
 // All actions that stand ready.
 template <typename Core>

@@ -1,5 +1,6 @@
 // Discovery: announcers, and the owners that they announce to.
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -51,10 +52,12 @@ void World::start_announcer(HostIndex index) {
   tracker::AnnouncerConfig config;
   config.swarm = swarm_id_;
   // A seeder answers for itself; it announces to the tracker only.
-  config.owner_count = host.report.seeder ? scenario_.tracker : owners_.size();
+  const std::size_t owner_count = host.report.seeder ? scenario_.tracker : owners_.size();
+  config.owners.resize(owner_count);
+  std::iota(config.owners.begin(), config.owners.end(), tracker::OwnerNumber{0});
   config.listen_port = host.endpoint.port;
   config.zone = zone_of(index);
-  core.owner_connections.resize(config.owner_count, 0);
+  core.owner_connections.resize(owner_count, 0);
   core.announcer = std::make_unique<tracker::Announcer>(
       config, random_.fork(absl::StrCat("announcer ", index, " life ", core.life)), now_);
   const bool complete = host.verified.size() > 0 && host.verified.all();
@@ -72,6 +75,9 @@ bool World::drain_announcer(HostIndex index) {
                    connect->owner, core.life);
     } else if (const auto* disconnect = std::get_if<tracker::DisconnectOwner>(&*action)) {
       const std::uint32_t connection = std::exchange(core.owner_connections[disconnect->owner], 0);
+      if (connection != 0) drop_owner_connection(connection);
+    } else if (const auto* left = std::get_if<tracker::LeaveOwner>(&*action)) {
+      const std::uint32_t connection = std::exchange(core.owner_connections[left->owner], 0);
       if (connection != 0) drop_owner_connection(connection);
     } else if (auto* message = std::get_if<tracker::SendToOwner>(&*action)) {
       const std::uint32_t connection = core.owner_connections[message->owner];
