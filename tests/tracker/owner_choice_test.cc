@@ -182,7 +182,8 @@ TEST_CASE("the one that stands in is kept until the better one has answered") {
   w.set_health(0, Health::kSilent);
   w.run_for(10min);
   CHECK(w.listed_at() == Owners{1, 2});
-  for (const Event event : w.said_since()[2]) CHECK(event != Event::kStopped);
+  const auto said = w.said_since();
+  for (const Event event : said.at(2)) CHECK(event != Event::kStopped);
   w.set_health(0, Health::kWell);
   w.run_for(kRetried + kAnswerTimeout);
   CHECK(w.listed_at() == Owners{0, 1});
