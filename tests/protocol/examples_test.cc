@@ -11,7 +11,9 @@
 #include "content/link.h"
 #include "content/manifest.h"
 #include "crypto/channel.h"
+#include "crypto/datagram.h"
 #include "crypto/digest.h"
+#include "crypto/keyring.h"
 #include "crypto/keys.h"
 #include "crypto/psk_list.h"
 #include "crypto/rendezvous.h"
@@ -105,6 +107,17 @@ TEST_CASE("the page's frames are ours") {
       require_on_page(hex(frame));
     }
   }
+}
+
+TEST_CASE("the page's datagrams are ours") {
+  init_crypto();
+  const Keyring ring = *Keyring::of({filled<Secret>(0x11)});
+  require_on_page(hint_text(ring.hint(0)));
+  const SessionTag receiver = session_tag_of(filled<PeerId>(0x77), 1'700'000'000'001);
+  require_on_page(hex(receiver));
+  DatagramSealer sealer(filled<PeerId>(0x66), 1'700'000'000'000, ring);
+  require_on_page(hex(sealer.seal_greeting(bytes_of("p2p"))));
+  require_on_page(hex(sealer.seal(bytes_of("p2p"), receiver)));
 }
 
 TEST_CASE("the page's messages are ours") {
