@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "base/canonical_msgpack.h"
+#include "tracker/field_codec.h"
 #include "tracker/messages.h"
 
 namespace p2p::tracker {
@@ -14,18 +15,8 @@ constexpr std::uint32_t kHandoutElements = 4;
 constexpr std::uint32_t kRefusalElements = 3;
 constexpr std::uint32_t kPeerElements = 3;
 
-constexpr std::size_t kPortBytes = 2;
-constexpr std::size_t kMinEndpointBytes = 4 + kPortBytes;
-constexpr std::size_t kMaxEndpointBytes = 16 + kPortBytes;
-
 // A Handout of kMaxPeersInMessage IPv4 peers.
 constexpr std::size_t kUsualMessageBytes = 600;
-
-void write_endpoint(CanonicalWriter& writer, const Endpoint& endpoint) {
-  const ByteView address = endpoint.address.wire_bytes();
-  std::uint8_t* out = writer.short_bin(static_cast<std::uint8_t>(address.size() + kPortBytes));
-  put_u16(std::copy(address.begin(), address.end(), out), endpoint.port);
-}
 
 void write_head(CanonicalWriter& writer, std::uint32_t elements, std::uint64_t number,
                 const SwarmId& swarm) {
@@ -70,28 +61,6 @@ void write(CanonicalWriter& writer, const Refusal& refusal) {
   writer.str(refusal.text);
 }
 
-Endpoint read_endpoint(CanonicalReader& reader, std::string_view field) {
-  const ByteView bytes = reader.bin(kMaxEndpointBytes, field);
-  if (bytes.size() != kMaxEndpointBytes && bytes.size() != kMinEndpointBytes) {
-    reader.fail(field, "not as long as an endpoint");
-    return {};
-  }
-  const std::size_t address_bytes = bytes.size() - kPortBytes;
-  const Endpoint endpoint{*IpAddress::from_bytes(bytes.first(address_bytes)),
-                          get_u16(bytes.data() + address_bytes)};
-  if (endpoint.address.wire_bytes().size() != address_bytes)
-    reader.fail(field, "an IPv4 address in IPv6 form");
-  else if (!endpoint.is_dialable())
-    reader.fail(field, "nobody can be at " + endpoint.to_string());
-  return endpoint;
-}
-
-SwarmId read_swarm(CanonicalReader& reader) {
-  const auto swarm = SwarmId::from_bytes(reader.bin(SwarmId::kSize, "swarm"));
-  if (!swarm) reader.fail("swarm", "not 32 bytes");
-  return swarm.value_or(SwarmId{});
-}
-
 std::uint8_t read_want(CanonicalReader& reader) {
   return static_cast<std::uint8_t>(reader.uint(kMaxPeersInMessage, "want"));
 }
@@ -107,10 +76,8 @@ Announce read_announce(CanonicalReader& reader) {
   announce.want = read_want(reader);
   const std::uint32_t advertised = reader.array(kMaxAdvertised, "advertised");
   for (std::uint32_t i = 0; i < advertised && !reader.failed(); ++i)
-    announce.advertised.push_back(read_endpoint(reader, "advertised"));
-  const std::string_view zone = reader.str(kMaxZoneBytes, "zone");
-  if (!is_zone(zone)) reader.fail("zone", "not printable ASCII without spaces");
-  announce.zone = std::string(zone);
+    announce.advertised.push_back(read_dialable(reader, "advertised"));
+  announce.zone = std::string(read_zone(reader));
   announce.starving = reader.boolean("starving");
   return announce;
 }
@@ -133,7 +100,7 @@ Handout read_handout(CanonicalReader& reader) {
   for (std::uint32_t i = 0; i < peers && !reader.failed(); ++i) {
     reader.tuple(kPeerElements, "peer");
     PeerRecord& peer = handout.peers.emplace_back();
-    peer.endpoint = read_endpoint(reader, "peer");
+    peer.endpoint = read_dialable(reader, "peer");
     peer.complete = reader.boolean("complete");
     peer.far = reader.boolean("far");
   }

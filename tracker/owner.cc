@@ -32,6 +32,7 @@ Owner::Owner(OwnerConfig config, Random random, Time now)
 void Owner::advance(Time now) {
   now_ = std::max(now_, now);
   table_.expire(now_);
+  unfollow_unasked();
 }
 
 void Owner::on_timeout(Time now) { advance(now); }
@@ -55,6 +56,7 @@ void Owner::forget(ConnectionId id) {
     const auto entry = table_.find(swarm, connection.peer);
     if (!entry || entry->connection != id) continue;
     table_.expire_by(swarm, connection.peer, now_ + kDisconnectGrace);
+    store(swarm, connection.peer);
     if (entry->gateway) dismiss(swarm, connection.peer);
   }
   connections_.erase(found);
@@ -83,6 +85,8 @@ void Owner::on_announce(ConnectionId id, Connection& connection, const Announce&
   const bool newcomer =
       !self && announce.event == Event::kStarted && !table_.find(announce.swarm, connection.peer);
   if (!self && !keep(id, connection, announce, interval)) return;
+  if (config_.share) follow(id, announce, complete);
+  if (!self) store(announce.swarm, connection.peer);
 
   Handout answer{announce.swarm, interval, {}};
   if (!complete) {
@@ -126,6 +130,7 @@ void Owner::on_stopped(ConnectionId id, Connection& connection, const SwarmId& s
   if (entry->connection != id && connections_.contains(entry->connection)) return;
   if (entry->gateway) dismiss(swarm, connection.peer);
   table_.remove(swarm, connection.peer);
+  store_removal(swarm, connection.peer);
 }
 
 void Owner::on_lookup(ConnectionId id, const Connection& connection, const Lookup& lookup) {

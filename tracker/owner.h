@@ -17,8 +17,7 @@
 //   want. Who is starving may become one. When the connection of an incomplete gateway goes,
 //   another member takes its place at once, and hears of far peers as news.
 // - News of a newcomer with a zone goes to peers of its zone, and, where it is a gateway, to
-// gateways
-//   of others.
+//   gateways of others.
 // - A peer without a zone is handed anybody, as if there were no zones.
 // - Entries are at the address that the connection came from, with the announced port; port 0 is
 //   counted and never handed out. With trust_advertised an advertised address goes first: best one
@@ -27,10 +26,23 @@
 // - A peer beside its owner that connects over loopback is therefore found by other peers of that
 //   host only, unless it advertises an address and is trusted.
 // - Past a limit the announce is refused with a text; what was kept stays.
+//
+// With `share` several owners know each other's peers through a store beside them (owner_store.cc):
+// - The table alone answers, at once. What is announced here goes out as StorePut and StoreRemove;
+//   what others wrote comes in and is an entry like any other, but for the connection it has not.
+// - A swarm is shared from its first announce here on, and until none came for kFollowFor. Who asks
+//   before the store has told what it knows of the swarm is answered from the table, and is pushed
+//   the rest when it has.
+// - The last word on a peer counts, whoever wrote it, except on one that is connected here: where
+//   another owner says that such a one is gone, it is written again.
+// - A loopback address means something to the owners of one host only: share_loopback says that all
+//   are.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <optional>
 #include <string>
 #include <variant>
@@ -43,6 +55,7 @@
 #include "base/time.h"
 #include "tracker/messages.h"
 #include "tracker/peer_table.h"
+#include "tracker/store_record.h"
 
 namespace p2p::tracker {
 
@@ -52,6 +65,15 @@ inline constexpr double kLifeIntervals = 2.5;
 inline constexpr std::size_t kNewsPeers = 4;  // incomplete peers told of one newcomer
 inline constexpr std::size_t kFarPeers = 3;   // of other zones, for a gateway
 inline constexpr std::size_t kMaxSwarmsPerConnection = 4096;
+// Longer than any interval: a swarm with a peer that is connected stays shared.
+inline constexpr Duration kFollowFor = 2 * kMaxInterval;
+// Connections of a swarm that are pushed what the store knows; the others ask again in time.
+inline constexpr std::size_t kMaxWaitingForStore = 4096;
+// Nobody is believed to live longer, whatever the store says.
+inline constexpr Duration kMaxStoredLife =
+    std::chrono::duration_cast<Duration>(kMaxInterval * kLifeIntervals);
+// The `connection` of entries that came from the store.
+inline constexpr ConnectionId kFromStore = UINT64_MAX;
 
 struct OwnerConfig {
   // The interval grows from min to max so that no more than this many announces arrive a second.
@@ -65,6 +87,8 @@ struct OwnerConfig {
   // Where set, only this swarm is served: a seeder owns its own content and no other.
   std::optional<SwarmId> only_swarm;
   TableLimits limits;
+  bool share = false;  // through a store; at most limits.swarms swarms
+  bool share_loopback = false;
 };
 
 struct SendMessage {
@@ -76,7 +100,26 @@ struct CloseConnection {
   ConnectionId connection;
   std::string reason;
 };
-using OwnerAction = std::variant<SendMessage, CloseConnection>;
+// The store is to be asked for a swarm, then to tell of its changes: on_stored_peer for each entry,
+// then on_store_loaded.
+struct StoreFollow {
+  SwarmId swarm;
+};
+struct StoreUnfollow {
+  SwarmId swarm;
+};
+// Only of swarms that are followed.
+struct StorePut {
+  SwarmId swarm;
+  StoredPeer peer;
+  Time expires;
+};
+struct StoreRemove {
+  SwarmId swarm;
+  PeerId peer;
+};
+using OwnerAction =
+    std::variant<SendMessage, CloseConnection, StoreFollow, StoreUnfollow, StorePut, StoreRemove>;
 
 class Owner {
  public:
@@ -97,8 +140,18 @@ class Owner {
   void set_self(const SwarmId& swarm, const PeerId& self, std::vector<Endpoint> endpoints,
                 bool complete, std::string zone = {});
 
+  // What another owner wrote to the store. Of a swarm that is not followed: ignored.
+  void on_stored_peer(const SwarmId& swarm, const StoredPeer& stored, Time expires, Time now);
+  void on_stored_removal(const SwarmId& swarm, const PeerId& peer, Time now);
+  // All that the store knows of the swarm has come, or as much as is read of one.
+  void on_store_loaded(const SwarmId& swarm, Time now);
+  // What was announced here, to be written anew: of up to `count` of the swarm's entries from
+  // position `first` on. Nothing where it has no more.
+  std::optional<std::vector<StorePut>> own_entries(const SwarmId& swarm, std::size_t first,
+                                                   std::size_t count) const;
+
   // After on_timeout(now) it may still be `now`: one call removes a bounded number of entries.
-  Time next_timeout() const { return table_.next_expiry(); }
+  Time next_timeout() const { return std::min(table_.next_expiry(), next_unfollow()); }
   void on_timeout(Time now);
   std::optional<OwnerAction> poll_action();
 
@@ -117,6 +170,13 @@ class Owner {
     std::vector<Endpoint> endpoints;
     bool complete = false;
     std::string zone;
+  };
+
+  // A swarm that is shared.
+  struct Followed {
+    Time until;                                    // prolonged by announces
+    bool loading = true;                           // the store has not told yet
+    std::map<ConnectionId, std::uint8_t> waiting;  // meanwhile, with what they want
   };
 
   void advance(Time now);
@@ -142,12 +202,27 @@ class Owner {
   bool has_self_in(const SwarmId& swarm, std::string_view zone) const;
   Duration draw_interval();
 
+  // owner_store.cc
+  void follow(ConnectionId id, const Announce& announce, bool complete);
+  void unfollow_unasked();
+  Time next_unfollow() const { return unfollows_.empty() ? kNever : unfollows_.front().first; }
+  // Where the swarm is shared.
+  void store(const SwarmId& swarm, const PeerId& peer);
+  void store_removal(const SwarmId& swarm, const PeerId& peer);
+  std::optional<StorePut> stored_form(const SwarmId& swarm, const TableEntry& entry) const;
+  bool is_connected(const TableEntry& entry) const {
+    return connections_.contains(entry.connection);
+  }
+
   OwnerConfig config_;
   Random random_;
   Time now_;
   PeerTable table_;
   absl::flat_hash_map<ConnectionId, Connection> connections_;
   absl::flat_hash_map<SwarmId, Self> selves_;
+  absl::flat_hash_map<SwarmId, Followed> followed_;
+  // In order of time, which may be earlier than the swarm's true one.
+  std::deque<std::pair<Time, SwarmId>> unfollows_;
   std::deque<OwnerAction> actions_;
 };
 

@@ -108,6 +108,24 @@ void PeerTable::remove(const SwarmId& swarm, const PeerId& peer) {
 std::optional<TableEntry> PeerTable::find(const SwarmId& swarm, const PeerId& peer) const {
   const Slot slot = find_slot(swarm, peer);
   if (slot == kNoSlot) return std::nullopt;
+  return entry_at(slot);
+}
+
+std::vector<TableEntry> PeerTable::page(const SwarmId& swarm, std::size_t first,
+                                        std::size_t count) const {
+  std::vector<TableEntry> entries;
+  const Swarm* found = find_swarm(swarm);
+  if (found == nullptr) return entries;
+  for (const auto& group : found->groups) {
+    for (; first < group.size() && entries.size() < count; ++first)
+      entries.push_back(entry_at(group[first]));
+    if (entries.size() == count) break;
+    first -= group.size();
+  }
+  return entries;
+}
+
+TableEntry PeerTable::entry_at(Slot slot) const {
   const Entry& entry = at(slot);
   const Zone* zone = zone_of(slot);
   return TableEntry{entry.peer,

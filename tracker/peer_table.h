@@ -82,6 +82,9 @@ class PeerTable {
   void expire_by(const SwarmId& swarm, const PeerId& peer, Time at);
   void remove(const SwarmId& swarm, const PeerId& peer);
   std::optional<TableEntry> find(const SwarmId& swarm, const PeerId& peer) const;
+  // Up to `count` entries of the swarm from position `first` on; fewer only at its end. For copying
+  // a swarm elsewhere bit by bit: between two calls the order changes where entries come and go.
+  std::vector<TableEntry> page(const SwarmId& swarm, std::size_t first, std::size_t count) const;
 
   // Up to `want` (at most kMaxPeersInMessage) different entries that can be dialled, at random and
   // in random order, never `asker` itself. Entries at loopback addresses are given only to askers
@@ -206,6 +209,7 @@ class PeerTable {
   void uncount_address(const IpAddress& source);
   std::uint32_t take_swarm(const SwarmId& id);
   Slot take_slot();
+  TableEntry entry_at(Slot slot) const;
   void join_group(Slot slot, std::uint8_t group);
   void leave_group(Slot slot);
   void erase(Slot slot);
