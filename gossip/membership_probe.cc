@@ -1,0 +1,243 @@
+// Membership: who answers, and what becomes of those who do not.
+#include <algorithm>
+
+#include "gossip/membership.h"
+#include "gossip/suspicion.h"
+
+namespace p2p::gossip {
+namespace {
+
+constexpr std::size_t kMaxSentPings = 64;
+// So many suspects are judged at one time; the others a moment later.
+constexpr int kJudgedAtOnce = 64;
+
+}  // namespace
+
+// ---- probing ----
+
+void Membership::ping(const MemberKey& to, const Endpoint& where, Purpose purpose,
+                      std::uint32_t number) {
+  pings_.push_back({number, purpose, to.id, where});
+  if (pings_.size() > kMaxSentPings) pings_.pop_front();
+  send(where, to,
+       Ping{number, config_.observer, self_claim(), you_are(to.id, to.epoch), where,
+            table_.summary()});
+}
+
+void Membership::start_probe() {
+  const auto slowed = [&](Duration duration) { return duration * (penalty_ + 1); };
+  probe_at_ = now_ + slowed(kProbeInterval);
+  if (!is_speaking()) return;
+  if (probe_) fail_probe();
+  const Member* target = nullptr;
+  if (doubted_) {
+    target = table_.find(*doubted_);
+    doubted_.reset();
+    if (target && !is_live(target->status)) target = nullptr;
+  }
+  if (!target) target = random_other();
+  if (!target) return;
+  probe_ = Probe{target->key(), now_ + slowed(kAckTimeout), probe_at_};
+  ping(target->key(), target->claim->endpoint, Purpose::kProbe, fresh_number());
+}
+
+void Membership::doubt(const PeerId& id, Time now) {
+  advance(now);
+  const Member* member = table_.find(id);
+  if (left_ || id == config_.id || !member || member->status != MemberStatus::kAlive) return;
+  doubted_ = id;
+  if (!probe_) probe_at_ = std::min(probe_at_, now_);
+}
+
+// It did not answer in time: others may reach it, and one packet may have been lost.
+void Membership::ask_relays() {
+  probe_->relayed = true;
+  const Member* target = table_.find(probe_->target.id);
+  if (!target || target->key() != probe_->target || !is_live(target->status)) return probe_.reset();
+  probe_->relay_number = fresh_number();
+  std::vector<PeerId> asked;
+  for (std::size_t tries = 0; tries < 4 * kRelays && asked.size() < kRelays; ++tries) {
+    const Member* relay = random_other(&target->claim->id);
+    if (!relay) break;
+    if (std::find(asked.begin(), asked.end(), relay->claim->id) != asked.end()) continue;
+    asked.push_back(relay->claim->id);
+    send(relay->claim->endpoint, relay->key(),
+         Relay{probe_->relay_number, target->key(), target->claim->endpoint});
+  }
+  probe_->relays = asked.size();
+  ping(target->key(), target->claim->endpoint, Purpose::kProbe, fresh_number());
+}
+
+void Membership::succeed_probe() {
+  probe_.reset();
+  if (penalty_ > 0) --penalty_;
+}
+
+void Membership::fail_probe() {
+  // Relays that say nothing at all speak against us, not against the one we probed.
+  const std::size_t silent = probe_->relays - std::min(probe_->relays, probe_->relays_heard);
+  const std::size_t blame = probe_->relays == 0 ? 1 : silent;
+  penalty_ = std::min(penalty_ + static_cast<std::uint32_t>(blame), kMaxPenalty);
+  const MemberKey target = probe_->target;
+  probe_.reset();
+  if (const Member* member = table_.find(target.id); member && member->key() == target)
+    accuse(target.id);
+}
+
+void Membership::on(const Sender& sender, const Relay& relay) {
+  if (config_.observer || relay.target.id == config_.id || relay_jobs_.size() >= kMaxRelayJobs)
+    return;
+  RelayJob job{fresh_number(), relay.number,        relay.target, {sender.id, sender.epoch},
+               sender.from,    now_ + kRelayTimeout};
+  ping(relay.target, relay.endpoint, Purpose::kRelay, job.ping_number);
+  relay_jobs_.push_back(job);
+}
+
+void Membership::finish_relays() {
+  for (std::size_t i = 0; i < relay_jobs_.size();) {
+    if (relay_jobs_[i].until > now_) {
+      ++i;
+      continue;
+    }
+    const RelayJob job = relay_jobs_[i];
+    relay_jobs_.erase(relay_jobs_.begin() + static_cast<std::ptrdiff_t>(i));
+    send(job.asker_at, job.asker, RelayAnswer{job.answer_number, false});
+    // We saw it ourselves, and count as one more who did if we are well.
+    const Member* target = table_.find(job.target.id);
+    if (penalty_ == 0 && target && target->key() == job.target) accuse(job.target.id);
+  }
+}
+
+void Membership::on(const Sender& sender, const RelayAnswer& answer) {
+  if (!probe_ || !probe_->relayed || answer.number != probe_->relay_number) return;
+  static_cast<void>(sender);
+  ++probe_->relays_heard;
+  if (answer.answered) succeed_probe();
+}
+
+void Membership::on(const Sender& sender, const Ping& ping) {
+  if (!is_speaking() && !config_.observer) return;
+  if (ping.observer)
+    note_guest(sender);
+  else
+    hear_self_claim(sender, ping.self);
+  hear_you(ping.you);
+  hear_seen(sender, ping.seen);
+  if (!ping.observer) hear_view(ping.view);
+  const bool proven = is_proven(sender);
+  Ack ack{ping.number,
+          proven ? 0 : challenge_of(sender.from),
+          self_claim(),
+          you_are(sender.id, sender.epoch),
+          proven ? sender.from : Endpoint{},
+          table_.summary()};
+  if (ping.observer) ack.you = {};
+  // Whoever sent it may not be where it seems to come from: no more goes there than came.
+  if (!proven && encoded_bytes(ack) > encoded_bytes(ping)) ack.challenge = 0;
+  if (!proven && encoded_bytes(ack) > encoded_bytes(ping)) return;
+  send(sender.from, {sender.id, sender.epoch}, ack);
+}
+
+void Membership::on(const Sender& sender, const Ack& ack) {
+  const auto sent = std::find_if(pings_.begin(), pings_.end(), [&](const SentPing& pinged) {
+    return pinged.number == ack.number && pinged.to == sender.id;
+  });
+  if (sent == pings_.end()) return;
+  const SentPing pinged = *sent;
+  pings_.erase(sent);
+  hear_self_claim(sender, ack.self);
+  hear_you(ack.you);
+  hear_seen(sender, ack.seen);
+  if (pinged.endpoint == sender.from) prove(sender);
+  if (pinged.purpose == Purpose::kRelay) {
+    const auto job = std::find_if(relay_jobs_.begin(), relay_jobs_.end(),
+                                  [&](const RelayJob& j) { return j.ping_number == ack.number; });
+    if (job != relay_jobs_.end()) {
+      send(job->asker_at, job->asker, RelayAnswer{job->answer_number, true});
+      relay_jobs_.erase(job);
+    }
+  } else if (probe_ && probe_->target.id == sender.id) {
+    succeed_probe();
+  }
+  heard_view_ = ack.view;
+  hear_view(ack.view);
+  if (behind_ && pinged.purpose == Purpose::kSync) send_digests(sender, ack.challenge);
+}
+
+// ---- suspicion ----
+
+void Membership::accuse(const PeerId& id) {
+  const Member* member = table_.find(id);
+  if (!member || !is_live(member->status) || config_.observer) return;
+  const News news{member->claim, MemberStatus::kSuspect, tag_of(config_.id)};
+  if (member->status == MemberStatus::kAlive) {
+    if (learn(news)) queue(news);
+  } else {
+    add_accuser(news);
+  }
+}
+
+// It has just become a suspect.
+void Membership::suspect(const News& news) {
+  end_suspicion(news.id());
+  Suspicion& suspicion = suspicions_[news.id()];
+  suspicion.started = now_;
+  suspicion.deadline = now_ + kSuspicionMax;
+  deadlines_.emplace(suspicion.deadline, news.id());
+  add_accuser(news);
+}
+
+void Membership::add_accuser(const News& news) {
+  const auto found = suspicions_.find(news.id());
+  if (found == suspicions_.end() || news.accuser == 0) return;
+  Suspicion& suspicion = found->second;
+  std::vector<std::uint64_t>& accusers = suspicion.accusers;
+  if (accusers.size() > kConfirmations ||
+      std::find(accusers.begin(), accusers.end(), news.accuser) != accusers.end())
+    return;
+  accusers.push_back(news.accuser);
+  suspicion.mine |= news.accuser == tag_of(config_.id);
+  // Others are to know of each; the first is news anyway.
+  if (accusers.size() > 1) queue(news);
+  // Those who accuse it give the verdict; the others wait, lest one who is slow gives it early.
+  if (suspicion.mine && !suspicion.last_call)
+    set_deadline(news.id(), suspicion,
+                 suspicion.started + suspicion_time(accusers.size(), table_.live()));
+}
+
+void Membership::set_deadline(const PeerId& id, Suspicion& suspicion, Time deadline) {
+  deadlines_.erase({suspicion.deadline, id});
+  suspicion.deadline = deadline;
+  deadlines_.emplace(deadline, id);
+}
+
+void Membership::end_suspicion(const PeerId& id) {
+  const auto found = suspicions_.find(id);
+  if (found == suspicions_.end()) return;
+  deadlines_.erase({found->second.deadline, id});
+  suspicions_.erase(found);
+}
+
+void Membership::judge_suspects() {
+  for (int i = 0; i < kJudgedAtOnce && !deadlines_.empty(); ++i) {
+    if (deadlines_.begin()->first > now_) return;
+    const PeerId id = deadlines_.begin()->second;
+    Suspicion& suspicion = suspicions_.at(id);
+    const Member* member = table_.find(id);
+    if (config_.observer || !member) {
+      end_suspicion(id);
+      continue;
+    }
+    if (!suspicion.last_call && others() > 1) {
+      // It hears once more that it is a suspect, and has the time of an answer.
+      suspicion.last_call = true;
+      ping(member->key(), member->claim->endpoint, Purpose::kLastCall, fresh_number());
+      set_deadline(id, suspicion, now_ + kAckTimeout);
+      continue;
+    }
+    const News news{member->claim, MemberStatus::kDead, tag_of(config_.id)};
+    if (learn(news)) queue(news);
+  }
+}
+
+}  // namespace p2p::gossip

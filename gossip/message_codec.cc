@@ -1,0 +1,410 @@
+#include <algorithm>
+#include <string_view>
+
+#include "base/canonical_msgpack.h"
+#include "gossip/messages.h"
+
+namespace p2p::gossip {
+namespace {
+
+// The first element of a packet. The order of Packet's alternatives.
+enum : std::uint64_t {
+  kPing,
+  kAck,
+  kRelay,
+  kRelayAnswer,
+  kGreet,
+  kWelcome,
+  kGossip,
+  kDigests,
+  kBucket,
+  kWant,
+  kRecords,
+  kKinds
+};
+
+constexpr std::uint64_t kMaxU16 = 0xffff, kMaxU32 = 0xffffffff, kMaxU64 = ~std::uint64_t{0};
+constexpr std::size_t kPortBytes = 2;
+constexpr std::size_t kMinEndpointBytes = 4 + kPortBytes, kMaxEndpointBytes = 16 + kPortBytes;
+constexpr std::size_t kTagBytes = 8, kDigestBytes = 4;
+constexpr std::size_t kUsualPacketBytes = 256;
+// A Greet's array, kind, number and the head of its filling.
+constexpr std::size_t kGreetFilling = kGreetBytes - 1 - 1 - 5 - 3;
+
+// ---- sizes of canonical msgpack ----
+
+std::size_t size_of_uint(std::uint64_t value) {
+  if (value < 0x80) return 1;
+  if (value <= 0xff) return 2;
+  if (value <= kMaxU16) return 3;
+  return value <= kMaxU32 ? 5 : 9;
+}
+std::size_t size_of_array(std::size_t count) { return count < 16 ? 1 : 3; }
+std::size_t size_of_bin(std::size_t bytes) { return bytes + (bytes <= 0xff ? 2 : 3); }
+bool is_none(const Endpoint& endpoint) { return endpoint == Endpoint{}; }
+std::size_t size_of(const Endpoint& endpoint) {
+  if (is_none(endpoint)) return size_of_bin(0);
+  return size_of_bin(kPortBytes + (endpoint.address.is_v4() ? 4 : 16));
+}
+std::size_t size_of(const SelfClaim& self) {
+  return size_of_uint(self.incarnation) + size_of(self.endpoint) + size_of_uint(self.service_port);
+}
+std::size_t size_of(const YouAre& you) { return size_of_uint(you.incarnation) + 1; }
+std::size_t size_of(const ViewSummary& view) {
+  return size_of_uint(view.digest) + size_of_uint(view.live);
+}
+std::size_t size_of(const std::vector<News>& news) {
+  std::size_t bytes = size_of_array(news.size());
+  for (const News& item : news) bytes += encoded_bytes(item);
+  return bytes;
+}
+
+// Without the array's head and the kind, which are a byte each.
+std::size_t body_bytes(const Ping& p) {
+  return size_of_uint(p.number) + 1 + size_of(p.self) + size_of(p.you) + size_of(p.seen) +
+         size_of(p.view);
+}
+std::size_t body_bytes(const Ack& a) {
+  return size_of_uint(a.number) + size_of_uint(a.challenge) + size_of(a.self) + size_of(a.you) +
+         size_of(a.seen) + size_of(a.view);
+}
+std::size_t body_bytes(const Relay& r) {
+  return size_of_uint(r.number) + size_of_bin(PeerId::kSize) + size_of_uint(r.target.epoch) +
+         size_of(r.endpoint);
+}
+std::size_t body_bytes(const RelayAnswer& r) { return size_of_uint(r.number) + 1; }
+std::size_t body_bytes(const Greet&) { return kGreetBytes - 2; }
+std::size_t body_bytes(const Welcome& w) {
+  return size_of_uint(w.number) + size_of(w.self) + size_of(w.seen) + size_of(w.introductions);
+}
+std::size_t body_bytes(const Gossip& g) { return size_of(g.news); }
+std::size_t body_bytes(const Digests& d) {
+  return size_of_uint(d.proof) + size_of_uint(d.live) + size_of_bin(kBuckets * kDigestBytes);
+}
+std::size_t body_bytes(const Bucket& b) {
+  std::size_t bytes = size_of_uint(b.bucket) + size_of_uint(b.part) + size_of_uint(b.parts) +
+                      size_of_array(3 * b.entries.size());
+  for (const BucketEntry& entry : b.entries)
+    bytes += size_of_uint(entry.tag) + size_of_uint(entry.epoch) + size_of_uint(entry.incarnation);
+  return bytes;
+}
+std::size_t body_bytes(const Want& w) { return size_of_bin(w.tags.size() * kTagBytes); }
+std::size_t body_bytes(const Records& r) { return size_of(r.records); }
+
+// ---- writing ----
+
+void write(CanonicalWriter& out, const Endpoint& endpoint) {
+  if (is_none(endpoint)) return out.bin({});
+  const ByteView address = endpoint.address.wire_bytes();
+  std::uint8_t* to = out.short_bin(static_cast<std::uint8_t>(address.size() + kPortBytes));
+  put_u16(std::copy(address.begin(), address.end(), to), endpoint.port);
+}
+void write(CanonicalWriter& out, const SelfClaim& self) {
+  out.uint(self.incarnation);
+  write(out, self.endpoint);
+  out.uint(self.service_port);
+}
+void write(CanonicalWriter& out, const YouAre& you) {
+  out.uint(you.incarnation);
+  out.uint(static_cast<std::uint64_t>(you.status));
+}
+void write(CanonicalWriter& out, const ViewSummary& view) {
+  out.uint(view.digest);
+  out.uint(view.live);
+}
+void write(CanonicalWriter& out, const std::vector<News>& news) {
+  out.array(static_cast<std::uint32_t>(news.size()));
+  for (const News& item : news) {
+    const Claim& claim = *item.claim;
+    out.array(7);
+    out.bin(claim.id.view());
+    out.uint(claim.epoch);
+    out.uint(claim.incarnation);
+    write(out, claim.endpoint);
+    out.uint(claim.service_port);
+    out.uint(static_cast<std::uint64_t>(item.status));
+    out.uint(item.accuser);
+  }
+}
+
+void head(CanonicalWriter& out, std::uint32_t elements, std::uint64_t kind) {
+  out.array(elements);
+  out.uint(kind);
+}
+void write(CanonicalWriter& out, const Ping& p) {
+  head(out, 11, kPing);
+  out.uint(p.number);
+  out.boolean(p.observer);
+  write(out, p.self);
+  write(out, p.you);
+  write(out, p.seen);
+  write(out, p.view);
+}
+void write(CanonicalWriter& out, const Ack& a) {
+  head(out, 11, kAck);
+  out.uint(a.number);
+  out.uint(a.challenge);
+  write(out, a.self);
+  write(out, a.you);
+  write(out, a.seen);
+  write(out, a.view);
+}
+void write(CanonicalWriter& out, const Relay& r) {
+  head(out, 5, kRelay);
+  out.uint(r.number);
+  out.bin(r.target.id.view());
+  out.uint(r.target.epoch);
+  write(out, r.endpoint);
+}
+void write(CanonicalWriter& out, const RelayAnswer& r) {
+  head(out, 3, kRelayAnswer);
+  out.uint(r.number);
+  out.boolean(r.answered);
+}
+void write(CanonicalWriter& out, const Greet& g) {
+  head(out, 3, kGreet);
+  out.uint(g.number);
+  // Its number takes 1 to 5 bytes; the whole is always as long.
+  out.bin(Bytes(kGreetFilling + 5 - size_of_uint(g.number)));
+}
+void write(CanonicalWriter& out, const Welcome& w) {
+  head(out, 7, kWelcome);
+  out.uint(w.number);
+  write(out, w.self);
+  write(out, w.seen);
+  write(out, w.introductions);
+}
+void write(CanonicalWriter& out, const Gossip& g) {
+  head(out, 2, kGossip);
+  write(out, g.news);
+}
+void write(CanonicalWriter& out, const Digests& d) {
+  head(out, 4, kDigests);
+  out.uint(d.proof);
+  out.uint(d.live);
+  Bytes digests(kBuckets * kDigestBytes);
+  for (std::size_t i = 0; i < kBuckets; ++i) put_u32(&digests[i * kDigestBytes], d.digests[i]);
+  out.bin(digests);
+}
+void write(CanonicalWriter& out, const Bucket& b) {
+  head(out, 5, kBucket);
+  out.uint(b.bucket);
+  out.uint(b.part);
+  out.uint(b.parts);
+  out.array(static_cast<std::uint32_t>(3 * b.entries.size()));
+  for (const BucketEntry& entry : b.entries) {
+    out.uint(entry.tag);
+    out.uint(entry.epoch);
+    out.uint(entry.incarnation);
+  }
+}
+void write(CanonicalWriter& out, const Want& w) {
+  head(out, 2, kWant);
+  Bytes tags(w.tags.size() * kTagBytes);
+  for (std::size_t i = 0; i < w.tags.size(); ++i) put_u64(&tags[i * kTagBytes], w.tags[i]);
+  out.bin(tags);
+}
+void write(CanonicalWriter& out, const Records& r) {
+  head(out, 2, kRecords);
+  write(out, r.records);
+}
+
+// ---- reading ----
+
+template <typename T>
+T read_as(CanonicalReader& in, std::string_view field, std::uint64_t max) {
+  return static_cast<T>(in.uint(max, field));
+}
+Incarnation read_incarnation(CanonicalReader& in, std::string_view field) {
+  return read_as<Incarnation>(in, field, kMaxIncarnation);
+}
+std::uint32_t read_u32(CanonicalReader& in, std::string_view field) {
+  return read_as<std::uint32_t>(in, field, kMaxU32);
+}
+PeerId read_id(CanonicalReader& in, std::string_view field) {
+  const auto id = PeerId::from_bytes(in.bin(PeerId::kSize, field));
+  if (!id) in.fail(field, "32 bytes are needed");
+  return id.value_or(PeerId{});
+}
+
+enum class May { kBeNone, kNotBeNone };
+
+Endpoint read_endpoint(CanonicalReader& in, std::string_view field, May none) {
+  const ByteView bytes = in.bin(kMaxEndpointBytes, field);
+  if (bytes.empty() && none == May::kBeNone) return {};
+  if (bytes.size() != kMinEndpointBytes && bytes.size() != kMaxEndpointBytes) {
+    in.fail(field, "an address and a port are needed");
+    return {};
+  }
+  Endpoint endpoint;
+  const std::size_t address_bytes = bytes.size() - kPortBytes;
+  endpoint.address = IpAddress::from_bytes(bytes.first(address_bytes)).value();
+  endpoint.port = get_u16(bytes.data() + address_bytes);
+  if (!endpoint.is_dialable()) in.fail(field, "nobody can be at this address");
+  if (endpoint.address.wire_bytes().size() != address_bytes)
+    in.fail(field, "an IPv4 address in IPv6's form");
+  return endpoint;
+}
+SelfClaim read_self(CanonicalReader& in) {
+  SelfClaim self;
+  self.incarnation = read_incarnation(in, "incarnation");
+  self.endpoint = read_endpoint(in, "endpoint", May::kBeNone);
+  self.service_port = read_as<std::uint16_t>(in, "service port", kMaxU16);
+  return self;
+}
+MemberStatus read_status(CanonicalReader& in) {
+  return read_as<MemberStatus>(in, "status", kMemberStatuses - 1);
+}
+YouAre read_you(CanonicalReader& in) {
+  YouAre you;
+  you.incarnation = read_incarnation(in, "your incarnation");
+  you.status = read_status(in);
+  return you;
+}
+ViewSummary read_view(CanonicalReader& in) {
+  ViewSummary view;
+  view.digest = in.uint(kMaxU64, "digest");
+  view.live = read_u32(in, "live members");
+  return view;
+}
+std::vector<News> read_news(CanonicalReader& in, std::string_view field,
+                            std::size_t max = kMaxNewsInPacket) {
+  std::vector<News> news(in.array(static_cast<std::uint32_t>(max), field));
+  for (News& item : news) {
+    in.tuple(7, field);
+    auto claim = std::make_shared<Claim>();
+    claim->id = read_id(in, "member id");
+    claim->epoch = in.uint(kMaxU64, "epoch");
+    claim->incarnation = read_incarnation(in, "incarnation");
+    claim->endpoint = read_endpoint(in, "endpoint", May::kNotBeNone);
+    claim->service_port = read_as<std::uint16_t>(in, "service port", kMaxU16);
+    item.status = read_status(in);
+    item.accuser = in.uint(kMaxU64, "accuser");
+    item.claim = std::move(claim);
+    if (in.failed()) return {};
+  }
+  return news;
+}
+
+void read(CanonicalReader& in, Ping& p) {
+  p.number = read_u32(in, "number");
+  p.observer = in.boolean("observer");
+  p.self = read_self(in);
+  p.you = read_you(in);
+  p.seen = read_endpoint(in, "seen", May::kBeNone);
+  p.view = read_view(in);
+}
+void read(CanonicalReader& in, Ack& a) {
+  a.number = read_u32(in, "number");
+  a.challenge = read_u32(in, "challenge");
+  a.self = read_self(in);
+  a.you = read_you(in);
+  a.seen = read_endpoint(in, "seen", May::kBeNone);
+  a.view = read_view(in);
+}
+void read(CanonicalReader& in, Relay& r) {
+  r.number = read_u32(in, "number");
+  r.target.id = read_id(in, "target");
+  r.target.epoch = in.uint(kMaxU64, "epoch");
+  r.endpoint = read_endpoint(in, "endpoint", May::kNotBeNone);
+}
+void read(CanonicalReader& in, RelayAnswer& r) {
+  r.number = read_u32(in, "number");
+  r.answered = in.boolean("answered");
+}
+void read(CanonicalReader& in, Greet& g) {
+  g.number = read_u32(in, "number");
+  const ByteView filling = in.bin(kGreetBytes, "filling");
+  if (filling.size() != kGreetFilling + 5 - size_of_uint(g.number) ||
+      std::any_of(filling.begin(), filling.end(), [](std::uint8_t byte) { return byte != 0; }))
+    in.fail("filling", "zeros to the full length are needed");
+}
+void read(CanonicalReader& in, Welcome& w) {
+  w.number = read_u32(in, "number");
+  w.self = read_self(in);
+  w.seen = read_endpoint(in, "seen", May::kBeNone);
+  w.introductions = read_news(in, "introductions", kMaxIntroductions);
+}
+void read(CanonicalReader& in, Gossip& g) { g.news = read_news(in, "news"); }
+void read(CanonicalReader& in, Digests& d) {
+  d.proof = read_u32(in, "proof");
+  d.live = read_u32(in, "live members");
+  const ByteView digests = in.bin(kBuckets * kDigestBytes, "digests");
+  if (digests.size() != kBuckets * kDigestBytes) return in.fail("digests", "256 are needed");
+  for (std::size_t i = 0; i < kBuckets; ++i)
+    d.digests[i] = get_u32(digests.data() + i * kDigestBytes);
+}
+void read(CanonicalReader& in, Bucket& b) {
+  b.bucket = read_as<std::uint8_t>(in, "bucket", kBuckets - 1);
+  b.part = read_as<std::uint32_t>(in, "part", kMaxBucketParts - 1);
+  b.parts = read_as<std::uint32_t>(in, "parts", kMaxBucketParts);
+  if (b.parts == 0 || (b.parts & (b.parts - 1)) != 0 || b.part >= b.parts)
+    in.fail("parts", "a power of two is needed, and a part of it");
+  const std::uint32_t numbers = in.array(3 * kMaxBucketEntries, "entries");
+  if (numbers % 3 != 0) in.fail("entries", "three numbers are needed for each");
+  if (in.failed()) return;
+  b.entries.resize(numbers / 3);
+  for (BucketEntry& entry : b.entries) {
+    entry.tag = in.uint(kMaxU64, "tag");
+    entry.epoch = in.uint(kMaxU64, "epoch");
+    entry.incarnation = read_incarnation(in, "incarnation");
+  }
+}
+void read(CanonicalReader& in, Want& w) {
+  const ByteView tags = in.bin(kMaxWanted * kTagBytes, "tags");
+  if (tags.size() % kTagBytes != 0) return in.fail("tags", "8 bytes are needed for each");
+  for (std::size_t i = 0; i < tags.size(); i += kTagBytes) w.tags.push_back(get_u64(&tags[i]));
+}
+void read(CanonicalReader& in, Records& r) { r.records = read_news(in, "records"); }
+
+template <typename T>
+Packet read_packet(CanonicalReader& in) {
+  T packet;
+  read(in, packet);
+  return packet;
+}
+
+constexpr Packet (*kReaders[])(CanonicalReader&) = {
+    read_packet<Ping>,   read_packet<Ack>,     read_packet<Relay>,  read_packet<RelayAnswer>,
+    read_packet<Greet>,  read_packet<Welcome>, read_packet<Gossip>, read_packet<Digests>,
+    read_packet<Bucket>, read_packet<Want>,    read_packet<Records>};
+constexpr std::uint32_t kElements[] = {11, 11, 5, 3, 3, 7, 2, 4, 5, 2, 2};
+static_assert(std::size(kReaders) == kKinds && std::size(kElements) == kKinds &&
+              std::variant_size_v<Packet> == kKinds);
+
+}  // namespace
+
+std::size_t encoded_bytes(const News& news) {
+  const Claim& claim = *news.claim;
+  return 1 + size_of_bin(PeerId::kSize) + size_of_uint(claim.epoch) +
+         size_of_uint(claim.incarnation) + size_of(claim.endpoint) +
+         size_of_uint(claim.service_port) + 1 + size_of_uint(news.accuser);
+}
+
+std::size_t encoded_bytes(const Packet& packet) {
+  return 2 + std::visit([](const auto& p) { return body_bytes(p); }, packet);
+}
+
+Bytes encode_packet(const Packet& packet) {
+  Bytes bytes;
+  CanonicalWriter out(bytes, kUsualPacketBytes);
+  std::visit([&](const auto& p) { write(out, p); }, packet);
+  out.finish();
+  return bytes;
+}
+
+Result<Packet> decode_packet(ByteView bytes) {
+  constexpr std::string_view kWhat = "gossip packet";
+  if (bytes.size() > kMaxPacketBytes)
+    return Error{ErrorCode::kLimit, "gossip packet: longer than may be"};
+  CanonicalReader in(bytes);
+  const std::uint32_t elements = in.array(11, "packet");
+  const std::uint64_t kind = in.uint(kKinds - 1, "kind");
+  if (!in.failed() && elements != kElements[kind]) in.fail("packet", "a wrong number of elements");
+  if (in.failed()) return in.finish(kWhat).error();
+  Packet packet = kReaders[kind](in);
+  if (const Status status = in.finish(kWhat); !status) return status.error();
+  return packet;
+}
+
+}  // namespace p2p::gossip
