@@ -4,9 +4,9 @@
 //   p2p://CONTENT/t=HOST:PORT/s=HOST:PORT#SECRET
 //
 // CONTENT and SECRET are 32 bytes in base64url without padding (43 characters). t= is a tracker, s=
-// a seeder; any number up to the limit, in order of preference. IPv6 stands without brackets (the
-// last colon parts the port), so that no shell needs quotes. Without #SECRET the content is closed
-// by a cluster key.
+// a seeder; any number up to the limit, in no order of preference. IPv6 stands without brackets
+// (the last colon parts the port), so that no shell needs quotes. Without #SECRET the content is
+// closed by a cluster key.
 #pragma once
 
 #include <optional>

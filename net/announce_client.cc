@@ -70,7 +70,7 @@ void AnnounceClient::connect(tracker::OwnerNumber owner) {
 
 // Our end of it: the announcer knows, so its Closed is nobody's.
 void AnnounceClient::close(OwnerState& owner) {
-  owner.resolving = false;
+  owner.resolving = owner.announced = false;
   if (owner.connection == 0) return;
   by_connection_.erase(owner.connection);
   transport_.close(std::exchange(owner.connection, 0));
@@ -88,8 +88,11 @@ void AnnounceClient::on_message(ConnectionId id, const tracker::Message& message
   state.last_failure.clear();
   if (const auto* refusal = std::get_if<tracker::Refusal>(&message))
     state.last_failure = state.address.where.to_string() + ": " + refusal->text;
-  if (const auto* handout = std::get_if<tracker::Handout>(&message))
+  if (const auto* handout = std::get_if<tracker::Handout>(&message)) {
     state.named_peers |= !handout->peers.empty();
+    if (!std::exchange(state.announced, true))
+      log_debug("owner " + state.address.where.to_string() + ": announced there");
+  }
   announcer_.on_message(owner, message, Loop::now());
   drain();
 }
@@ -107,6 +110,7 @@ void AnnounceClient::on_closed(ConnectionId id, const Error& why) {
 void AnnounceClient::lost(tracker::OwnerNumber owner, const Error& why) {
   OwnerState& state = owners_.at(owner);
   state.failed = true;
+  state.announced = false;
   state.refused |= why.code == ErrorCode::kRefused;
   if (state.last_failure != why.message)
     log_debug("owner " + state.address.where.to_string() + ": " + why.message);
@@ -163,7 +167,10 @@ void AnnounceClient::drain() {
       close(state);
     } else if (auto* left = std::get_if<tracker::LeaveOwner>(&*action)) {
       // One that came up after stop() may be gone from here.
-      if (const auto at = owners_.find(left->owner); at != owners_.end()) close(at->second);
+      if (const auto at = owners_.find(left->owner); at != owners_.end()) {
+        log_debug("owner " + at->second.address.where.to_string() + ": left, not needed any more");
+        close(at->second);
+      }
     } else if (auto* send = std::get_if<tracker::SendToOwner>(&*action)) {
       transport_.send(owners_.at(send->owner).connection, WireMessage(std::move(send->message)));
     } else if (auto* found = std::get_if<tracker::FoundPeers>(&*action)) {

@@ -54,6 +54,7 @@ class AnnounceClient {
     ConnectionId connection = 0;
     std::size_t attempts = 0;  // turns through the addresses of a name
     bool resolving = false;    // the name, for the last attempt
+    bool announced = false;    // on this connection: it has answered by a handout
     bool failed = false, answered = false, refused = false, named_peers = false;
     std::string last_failure;
   };

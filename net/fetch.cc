@@ -1,9 +1,12 @@
 #include "net/fetch.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/units.h"
 #include "crypto/digest.h"
+#include "net/link_owners.h"
 #include "net/log.h"
 
 namespace p2p::net {
@@ -17,14 +20,6 @@ constexpr std::uint64_t kMinProgressBytes = 64 * 1024;
 // Of the addresses that failed, as many as a person wants to read.
 constexpr std::size_t kShownFailures = 8;
 
-std::vector<OwnerAddress> owners_of(const FetchConfig& config) {
-  std::vector<OwnerAddress> owners;
-  for (const HostPort& tracker : config.link.trackers)
-    owners.push_back({tracker, config.tracker_psk});
-  for (const HostPort& seeder : config.link.seeders) owners.push_back({seeder, config.psk});
-  return owners;
-}
-
 std::string describe(const std::string& who, peer::Problem problem, ChunkIndex chunk) {
   switch (problem) {
     case peer::Problem::kCorruptChunk:
@@ -35,6 +30,16 @@ std::string describe(const std::string& who, peer::Problem problem, ChunkIndex c
       return absl::StrCat(who, " stopped sending");
   }
   return who;
+}
+
+// What to look after where nobody has what is missing.
+std::string hint(const FetchConfig& config, bool all_owners_failed) {
+  const std::size_t trackers = config.link.trackers.size() + config.more_trackers.size();
+  if (trackers == 0 || !all_owners_failed)
+    return "Is the seeder running, and can this host reach it?";
+  return absl::StrCat(trackers == 1 ? "The tracker does not answer. Is it"
+                                    : "None of the trackers answers. Is one of them",
+                      " running, and can this host reach it?");
 }
 
 }  // namespace
@@ -100,15 +105,25 @@ Status Fetch::start() {
   };
   node_->join_swarm(std::move(session), std::move(handlers));
 
+  announce(swarm);
+  find_link_seeders();
+  tick_timer_.arm(Loop::now() + kProgressInterval);
+  return {};
+}
+
+void Fetch::announce(const SwarmId& swarm) {
+  LinkOwners owners;
+  owners.trackers = config_.link.trackers;
+  owners.more_trackers = config_.more_trackers;
+  owners.seeders = config_.link.seeders;
+  owners.tracker_psk = config_.tracker_psk;
+  owners.seeder_psk = config_.psk;
   tracker::AnnouncerConfig announcer;
   announcer.swarm = swarm;
   announcer.zone = config_.zone;
   announcer.listen_port = node_->transport().local().port;
-  node_->announce_to(owners_of(config_), std::move(announcer));
-  node_->refresh_announcer();  // so that the first announce asks for peers
-  find_link_seeders();
-  tick_timer_.arm(Loop::now() + kProgressInterval);
-  return {};
+  announce_to_link(*node_, owners, std::move(announcer));
+  node_->refresh_announcers();  // so that the first announce asks for peers
 }
 
 void Fetch::find_link_seeders() {
@@ -167,7 +182,7 @@ void Fetch::tick() {
   if (ended_) return;
   const Time now = Loop::now();
   rates_.on_total(node_->session().received_bytes(), now);
-  node_->refresh_announcer();
+  node_->refresh_announcers();
   if (!done_) {
     if (handlers_.on_progress && manifest_) handlers_.on_progress(progress());
     watch_hope(now);
@@ -190,14 +205,15 @@ void Fetch::watch_hope(Time now) {
   const bool stalled = now - progressed_ >= config_.stall_patience;
   if (opening || completed_ || (useful && !stalled)) hopeful_ = now;
   if (useful && !lie_.empty() && verified_chunks() > verified_at_lie_) lie_.clear();
-  if (node_->announcer()->any_refused() && first_refusal_ == kNever) first_refusal_ = now;
+  for (const AnnounceClient& announcer : node_->announcers())
+    if (announcer.any_refused() && first_refusal_ == kNever) first_refusal_ = now;
 }
 
 std::optional<Error> Fetch::hopeless(Time now) const {
   const SwarmSession& session = node_->session();
   if (now == hopeful_ || completed_) return std::nullopt;
   if (first_refusal_ != kNever && !session.ever_joined() &&
-      (node_->announcer()->all_failed() || now - first_refusal_ >= kRefusedPatience))
+      (all_owners_failed() || now - first_refusal_ >= kRefusedPatience))
     return Error{ErrorCode::kRefused,
                  absl::StrCat("refused: ", what_was_tried(),
                               ". Is the link whole, with everything after '#'? Or is a "
@@ -212,16 +228,23 @@ std::optional<Error> Fetch::hopeless(Time now) const {
     return Error{
         ErrorCode::kUnreachable,
         absl::StrCat("no peer with what is missing for ", format_duration(config_.patience), ": ",
-                     what_was_tried(), ". Is the seeder running, and can this host reach it?",
+                     what_was_tried(), ". ", hint(config_, all_owners_failed()),
                      store_ ? " What was verified is kept; run the same command again." : "")};
   return std::nullopt;
+}
+
+bool Fetch::all_owners_failed() const {
+  const auto& announcers = node_->announcers();
+  return std::all_of(announcers.begin(), announcers.end(),
+                     [](const AnnounceClient& announcer) { return announcer.all_failed(); });
 }
 
 std::string Fetch::what_was_tried() const {
   std::set<std::string> texts;
   for (const auto& [endpoint, text] : node_->session().failures()) texts.insert(text);
-  for (const std::string& text : node_->announcer()->failures())
-    if (!text.empty()) texts.insert(text);
+  for (const AnnounceClient& announcer : node_->announcers())
+    for (const std::string& text : announcer.failures())
+      if (!text.empty()) texts.insert(text);
   if (texts.empty()) return "nobody answered";
   const std::size_t more = texts.size() > kShownFailures ? texts.size() - kShownFailures : 0;
   for (std::size_t i = 0; i < more; ++i) texts.erase(std::prev(texts.end()));
@@ -263,7 +286,7 @@ void Fetch::complete() {
 void Fetch::commit() {
   if (ended_) return;
   committing_ = true;
-  node_->refresh_announcer();
+  node_->refresh_announcers();
   auto committed = std::make_shared<Status>();
   in_background([store = store_, committed] { *committed = store->commit(); },
                 [this, committed] {

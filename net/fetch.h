@@ -8,6 +8,7 @@
 #include <set>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 #include "content/link.h"
 #include "content/manifest.h"
@@ -31,6 +32,8 @@ struct FetchConfig {
   Link link;
   Secret psk;          // of the peers: the link's secret, or the cluster key
   Secret tracker_psk;  // the cluster key, or open_tracker_key()
+  // Asked beside those of the link.
+  std::vector<HostPort> more_trackers;
   // Where the content goes; into it, under the content's name, when it ends in '/'. The name alone
   // when not given.
   std::optional<std::filesystem::path> output;
@@ -85,6 +88,7 @@ class Fetch {
 
  private:
   Status start();
+  void announce(const SwarmId& swarm);
   void find_link_seeders();
   void on_manifest(Bytes encoded);
   void open_store();
@@ -93,6 +97,7 @@ class Fetch {
   void watch_hope(Time now);
   std::optional<Error> hopeless(Time now) const;
   std::string what_was_tried() const;
+  bool all_owners_failed() const;
   std::uint32_t verified_chunks() const;
   void checkpoint();
   void complete();

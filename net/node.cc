@@ -4,6 +4,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <string>
+
 #include "base/check.h"
 #include "crypto/keys.h"
 #include "net/address.h"
@@ -22,17 +24,26 @@ void Node::answer_announces(tracker::OwnerConfig config) {
   owner_service_.emplace(loop_, transport_, config, random_.fork("owner"));
 }
 
-void Node::announce_to(std::vector<OwnerAddress> owners, tracker::AnnouncerConfig config) {
-  announcer_.emplace(loop_, transport_, std::move(owners), std::move(config),
-                     random_.fork("announcer"),
-                     [this](const std::vector<tracker::PeerRecord>& found) {
-                       if (!session_) return;
-                       std::vector<Endpoint> near, far;
-                       for (const tracker::PeerRecord& peer : found)
-                         (peer.far ? far : near).push_back(peer.endpoint);
-                       session_->add_candidates(near, false);
-                       session_->add_far_candidates(far);
-                     });
+AnnounceClient& Node::announce_to(const std::vector<OwnerAddress>& ranked,
+                                  tracker::AnnouncerConfig config) {
+  return announcers_.emplace_back(
+      loop_, transport_, ranked, std::move(config),
+      random_.fork("announcer " + std::to_string(announcers_.size())),
+      [this](const std::vector<tracker::PeerRecord>& found) { add_candidates(found); });
+}
+
+AnnounceClient* Node::announcer_of(ConnectionId id) {
+  for (AnnounceClient& announcer : announcers_)
+    if (announcer.owns(id)) return &announcer;
+  return nullptr;
+}
+
+void Node::add_candidates(const std::vector<tracker::PeerRecord>& found) {
+  if (!session_) return;
+  std::vector<Endpoint> near, far;
+  for (const tracker::PeerRecord& peer : found) (peer.far ? far : near).push_back(peer.endpoint);
+  session_->add_candidates(near, false);
+  session_->add_far_candidates(far);
 }
 
 void Node::join_swarm(SessionConfig config, SessionHandlers handlers) {
@@ -40,21 +51,25 @@ void Node::join_swarm(SessionConfig config, SessionHandlers handlers) {
                    random_.fork("session"));
 }
 
-void Node::refresh_announcer() {
-  if (!announcer_ || !session_) return;
-  if (session_->running()) {
-    const Bitfield& have = session_->swarm().have();
-    const auto permille =
-        have.size() == 0
-            ? 1000
-            : static_cast<std::uint16_t>(std::uint64_t{have.count()} * 1000 / have.size());
-    announcer_->set_progress(static_cast<std::uint16_t>(permille), session_->swarm().complete());
+void Node::refresh_announcers() {
+  if (!session_) return;
+  const bool starving = session_->hunger() == peer::Hunger::kStarved;
+  for (AnnounceClient& announcer : announcers_) {
+    tell_progress(announcer);
+    announcer.set_wanted(session_->wanted(), starving);
   }
-  announcer_->set_wanted(session_->wanted(), session_->hunger() == peer::Hunger::kStarved);
+}
+
+void Node::tell_progress(AnnounceClient& announcer) {
+  if (!session_->running()) return;
+  const Bitfield& have = session_->swarm().have();
+  const std::uint64_t permille =
+      have.size() == 0 ? 1000 : std::uint64_t{have.count()} * 1000 / have.size();
+  announcer.set_progress(static_cast<std::uint16_t>(permille), session_->swarm().complete());
 }
 
 void Node::stop() {
-  if (announcer_) announcer_->stop();
+  for (AnnounceClient& announcer : announcers_) announcer.stop();
   if (session_) session_->stop();
   for (const auto& [id, connection] : opened_) transport_.close(id);
 }
@@ -73,9 +88,9 @@ void Node::on_opened(ConnectionId id, const Opened& opened) {
   const Time deadline = Loop::now() + first_message_timeout_;
   if (unheard_.empty()) silent_timer_.arm(deadline);
   unheard_.emplace_back(deadline, id);
-  if (announcer_ && announcer_->owns(id)) {
+  if (AnnounceClient* announcer = announcer_of(id)) {
     connection.family = Family::kAnnounce;
-    announcer_->on_opened(id);
+    announcer->on_opened(id);
   } else if (session_ && session_->owns(id)) {
     connection.family = Family::kSwarm;
     session_->on_opened(id, opened);
@@ -98,7 +113,7 @@ void Node::on_received(ConnectionId id, const WireMessage& message) {
 void Node::hand_on(ConnectionId id, OpenConnection& connection, const WireMessage& message) {
   const Opened& from = connection.opened;
   if (const auto* announce = std::get_if<tracker::Message>(&message)) {
-    if (announcer_ && announcer_->owns(id)) return announcer_->on_message(id, *announce);
+    if (AnnounceClient* announcer = announcer_of(id)) return announcer->on_message(id, *announce);
     if (owner_service_) {
       if (!std::exchange(connection.announces, true)) owner_service_->on_opened(id, from);
       return owner_service_->on_message(id, *announce);
@@ -126,7 +141,7 @@ void Node::on_closed(ConnectionId id, const Error& why) {
   } else {
     opened_.erase(found);
   }
-  if (announcer_) announcer_->on_closed(id, why);
+  if (AnnounceClient* announcer = announcer_of(id)) announcer->on_closed(id, why);
   if (owner_service_) owner_service_->on_closed(id);
   if (session_) session_->on_closed(id, why);
 }

@@ -21,11 +21,18 @@ class Node {
 
   // Each at most once, before or after connections come in.
   void answer_announces(tracker::OwnerConfig config);
-  void announce_to(std::vector<OwnerAddress> owners, tracker::AnnouncerConfig config);
   void join_swarm(SessionConfig config, SessionHandlers handlers);
 
-  // Brings the announcer up to date with the swarm: progress, and how many peers are wanted.
-  void refresh_announcer();
+  // Once for each list of owners, which is ranked for itself and has a spread of its own. What they
+  // all find goes to the one swarm. The client lives as long as the node; set_owners() on it when
+  // the list changes.
+  AnnounceClient& announce_to(const std::vector<OwnerAddress>& ranked,
+                              tracker::AnnouncerConfig config);
+  // In the order of the calls.
+  const std::deque<AnnounceClient>& announcers() const { return announcers_; }
+
+  // Brings the announcers up to date with the swarm: progress, and how many peers are wanted.
+  void refresh_announcers();
   // Says good-bye to everybody. The loop must run until quiet() for it to be heard.
   void stop();
   bool quiet() const { return opened_.empty(); }
@@ -33,7 +40,6 @@ class Node {
   Loop& loop() { return loop_; }
   Transport& transport() { return transport_; }
   OwnerService* owner_service() { return owner_service_ ? &*owner_service_ : nullptr; }
-  AnnounceClient* announcer() { return announcer_ ? &*announcer_ : nullptr; }
   SwarmSession& session() { return *session_; }
 
  private:
@@ -52,13 +58,16 @@ class Node {
   void close(ConnectionId id, OpenConnection& connection, const std::string& why);
   void on_closed(ConnectionId id, const Error& why);
   void close_silent();
+  AnnounceClient* announcer_of(ConnectionId id);
+  void tell_progress(AnnounceClient& announcer);
+  void add_candidates(const std::vector<tracker::PeerRecord>& found);
 
   Loop& loop_;
   Random random_;
   Duration first_message_timeout_;
   Transport transport_;
   std::optional<OwnerService> owner_service_;
-  std::optional<AnnounceClient> announcer_;
+  std::deque<AnnounceClient> announcers_;  // which stay where they are
   std::optional<SwarmSession> session_;
   absl::flat_hash_map<ConnectionId, OpenConnection> opened_;
   std::deque<std::pair<Time, ConnectionId>> unheard_;  // in the order of their deadlines

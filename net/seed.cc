@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "crypto/digest.h"
+#include "net/link_owners.h"
 #include "net/log.h"
 
 namespace p2p::net {
@@ -11,6 +13,13 @@ namespace {
 
 constexpr Duration kRefreshInterval = std::chrono::seconds(1);
 constexpr Duration kGoodbye = std::chrono::milliseconds(300);
+
+std::vector<HostPort> all_trackers(const SeedConfig& config) {
+  std::vector<HostPort> all = new_trackers({}, config.trackers);
+  const std::vector<HostPort> more = new_trackers(all, config.more_trackers);
+  all.insert(all.end(), more.begin(), more.end());
+  return all;
+}
 
 }  // namespace
 
@@ -34,7 +43,16 @@ Status Seed::listen() {
   return node_->transport().listen(where);
 }
 
+Status Seed::check_trackers() const {
+  const std::size_t count = all_trackers(config_).size();
+  if (count <= kMaxLinkAddresses) return {};
+  return Error{ErrorCode::kUsage,
+               absl::StrCat("the link would name ", count, " trackers, more than the ",
+                            kMaxLinkAddresses, " that a link may have; give fewer")};
+}
+
 Result<Link> Seed::start() {
+  P2P_TRY(check_trackers());
   TransportConfig transport;
   transport.accepted_psks = {psk_};
   transport.lanes = config_.lanes;
@@ -75,30 +93,31 @@ Result<Link> Seed::start() {
   node_->answer_announces(owner);
   node_->owner_service()->set_self(swarm, own, true, config_.zone);
 
-  std::vector<OwnerAddress> owners;
-  for (const HostPort& tracker : config_.trackers)
-    owners.push_back({tracker, config_.cluster_key.value_or(open_tracker_key())});
-  for (const HostPort& seeder : config_.seeders) owners.push_back({seeder, psk_});
-  if (!owners.empty()) {
-    tracker::AnnouncerConfig announcer;
-    announcer.swarm = swarm;
-    announcer.listen_port = mapped_port;
-    announcer.zone = config_.zone;
-    if (!config_.advertised.empty())
-      announcer.advertised.assign(
-          own.begin(),
-          own.begin() + static_cast<std::ptrdiff_t>(std::min(own.size(), tracker::kMaxAdvertised)));
-    node_->announce_to(std::move(owners), std::move(announcer));
-    node_->refresh_announcer();
-  }
+  announce(swarm, mapped_port);
   tick_timer_.arm(Loop::now() + kRefreshInterval);
 
-  Link link{content, config_.trackers, config_.seeders, config_.link_secret};
+  Link link{content, all_trackers(config_), config_.seeders, config_.link_secret};
   for (const HostPort& address : own_addresses())
     if (link.seeders.size() < kMaxLinkAddresses &&
         std::find(link.seeders.begin(), link.seeders.end(), address) == link.seeders.end())
       link.seeders.push_back(address);
   return link;
+}
+
+void Seed::announce(const SwarmId& swarm, std::uint16_t mapped_port) {
+  LinkOwners owners;
+  owners.trackers = config_.trackers;
+  owners.more_trackers = config_.more_trackers;
+  owners.seeders = config_.seeders;
+  owners.tracker_psk = config_.cluster_key.value_or(open_tracker_key());
+  owners.seeder_psk = psk_;
+  tracker::AnnouncerConfig announcer;
+  announcer.swarm = swarm;
+  announcer.listen_port = mapped_port;
+  announcer.zone = config_.zone;
+  if (!config_.advertised.empty()) announcer.advertised = own_endpoints();
+  announce_to_link(*node_, owners, std::move(announcer));
+  node_->refresh_announcers();
 }
 
 std::vector<HostPort> Seed::own_addresses() const {
@@ -122,8 +141,20 @@ std::vector<Endpoint> Seed::own_endpoints() const {
 
 std::uint16_t Seed::port() const { return node_->transport().local().port; }
 
+// A seeder is left alone for weeks: who mistyped a tracker hears of it now or never.
+void Seed::warn_of_silence() {
+  for (const AnnounceClient& announcer : node_->announcers()) {
+    if (warned_ || !announcer.all_failed()) continue;
+    warned_ = true;
+    log_warn(
+        absl::StrCat("none of those that are announced to has answered; they are tried again: ",
+                     absl::StrJoin(announcer.failures(), "; ")));
+  }
+}
+
 void Seed::tick() {
-  node_->refresh_announcer();
+  node_->refresh_announcers();
+  warn_of_silence();
   tick_timer_.arm(Loop::now() + kRefreshInterval);
 }
 

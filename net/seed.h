@@ -19,7 +19,9 @@ struct SeedConfig {
   std::optional<Secret>
       link_secret;  // goes into the link; without it the content is closed by the cluster key
   std::optional<Secret> cluster_key;
-  std::vector<HostPort> trackers;    // all that are announced to; they go into the link
+  // Both go into the link, at most kMaxLinkAddresses of them (each counts once). `more_trackers`
+  // are those that an earlier link of the content, which others have, does not name.
+  std::vector<HostPort> trackers, more_trackers;
   std::vector<HostPort> seeders;     // others named by the link; they are announced to as well
   std::vector<HostPort> advertised;  // how others reach this host; port 0: the one listened on
   std::optional<Endpoint> listen;
@@ -34,7 +36,7 @@ class Seed {
   Seed(Loop& loop, SeedConfig config);
   ~Seed();
 
-  // Listens and joins; the link is known then.
+  // Listens and joins; the link is known then. kUsage where that would have too many trackers.
   Result<Link> start();
   std::uint16_t port() const;
   // Runs the loop until stop().
@@ -47,6 +49,10 @@ class Seed {
   // names.
   std::vector<HostPort> own_addresses() const;
   std::vector<Endpoint> own_endpoints() const;
+  Status check_trackers() const;
+  // Where others find this swarm; `mapped_port` is the one that they can dial.
+  void announce(const SwarmId& swarm, std::uint16_t mapped_port);
+  void warn_of_silence();
   void tick();
 
   Loop& loop_;
@@ -54,6 +60,7 @@ class Seed {
   Secret psk_;
   std::unique_ptr<Node> node_;
   Timer tick_timer_, leave_timer_;
+  bool warned_ = false;
 };
 
 }  // namespace p2p::net

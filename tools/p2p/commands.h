@@ -39,6 +39,13 @@ CLI::Option* add_flag_option(CLI::App& command, const std::string& flags, T& val
   return option->envname(name);
 }
 
+// One that may be repeated, or hold several with commas between them. Each takes one argument, so
+// that what follows is not taken for one more.
+inline CLI::Option* add_list_option(CLI::App& command, const std::string& flags,
+                                    std::vector<std::string>& values, const std::string& help) {
+  return add_flag_option(command, flags, values, help)->delimiter(',')->allow_extra_args(false);
+}
+
 // Thirty years are for ever, and fit a Duration.
 inline const CLI::Range kSeconds(0.0, 1e9);
 
@@ -49,6 +56,8 @@ int fail(const Error& error);
 Result<Endpoint> parse_listen(const std::string& text);
 // A zone's name (base/zone.h).
 Result<std::string> parse_zone(const std::string& text);
+// The HOST:PORT of each --tracker. A link must have room for them: at most kMaxLinkAddresses.
+Result<std::vector<HostPort>> parse_trackers(const std::vector<std::string>& texts);
 // A link as an argument, or "-": the first line of stdin, which keeps its secret out of the process
 // list.
 Result<Link> read_link(const std::string& argument);
@@ -57,9 +66,10 @@ Result<std::optional<Secret>> read_cluster_key(const std::string& path);
 // The secret that peers of a link share: its own, or the cluster key.
 Result<Secret> peer_secret(const Link& link, const std::optional<Secret>& cluster_key);
 
-// A manifest that only peers know. Runs a loop of its own; Ctrl-C ends it.
+// A manifest that only peers know; `trackers` are asked beside those of the link. Runs a loop of
+// its own; Ctrl-C ends it.
 Result<Manifest> manifest_from_peers(const Link& link, const std::optional<Secret>& cluster_key,
-                                     Duration patience);
+                                     Duration patience, std::vector<HostPort> trackers = {});
 
 // How to scan: progress on the line, and the chunk size of the flag where it is given.
 Result<ScanOptions> scan_options(ProgressLine& line, const std::string& chunk_size);

@@ -3,6 +3,8 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -18,6 +20,7 @@ namespace {
 
 struct Options {
   std::string link, output, listen, cluster_key, zone;
+  std::vector<std::string> trackers;
   std::optional<double> linger_seconds;
   double patience_seconds = 30;
   bool json = false, overwrite = false;
@@ -88,6 +91,7 @@ Result<net::FetchConfig> fetch_config(const Options& options) {
   P2P_ASSIGN(const auto cluster_key, read_cluster_key(options.cluster_key));
   P2P_ASSIGN(config.psk, peer_secret(config.link, cluster_key));
   config.tracker_psk = cluster_key.value_or(open_tracker_key());
+  P2P_ASSIGN(config.more_trackers, parse_trackers(options.trackers));
   if (!options.output.empty()) config.output = options.output;
   if (!options.listen.empty()) {
     P2P_ASSIGN(config.listen, parse_listen(options.listen));
@@ -145,6 +149,8 @@ void add_fetch(CLI::App& app, Run& run) {
       ->envname("P2P_LINK");
   add_flag_option(*command, "-o,--output", options->output,
                   "Where to put it; a folder's name ends in '/'. The content's name by default");
+  add_list_option(*command, "--tracker", options->trackers,
+                  "A tracker (HOST:PORT) to ask beside those of the link; may be repeated");
   add_flag_option(*command, "--listen", options->listen,
                   "ADDR:PORT to listen on; any free port by default");
   add_flag_option(

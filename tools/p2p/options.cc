@@ -51,6 +51,21 @@ Result<std::string> parse_zone(const std::string& text) {
   return text;
 }
 
+Result<std::vector<HostPort>> parse_trackers(const std::vector<std::string>& texts) {
+  std::vector<HostPort> trackers;
+  for (const std::string& text : texts) {
+    auto tracker = HostPort::parse(trimmed(text));
+    if (!tracker) return Error{ErrorCode::kUsage, "--tracker: " + tracker.error().message};
+    if (tracker->port == 0)
+      return Error{ErrorCode::kUsage, "--tracker: " + text + " has no port from 1 to 65535"};
+    trackers.push_back(*std::move(tracker));
+  }
+  if (trackers.size() > kMaxLinkAddresses)
+    return Error{ErrorCode::kUsage, absl::StrCat("--tracker: ", trackers.size(), " trackers, ",
+                                                 "more than the ", kMaxLinkAddresses, " allowed")};
+  return trackers;
+}
+
 Result<Link> read_link(const std::string& argument) {
   if (argument != "-") return Link::parse(argument);
   std::string line;
@@ -83,9 +98,10 @@ Result<Secret> peer_secret(const Link& link, const std::optional<Secret>& cluste
 }
 
 Result<Manifest> manifest_from_peers(const Link& link, const std::optional<Secret>& cluster_key,
-                                     Duration patience) {
+                                     Duration patience, std::vector<HostPort> trackers) {
   net::FetchConfig config;
   config.link = link;
+  config.more_trackers = std::move(trackers);
   P2P_ASSIGN(config.psk, peer_secret(link, cluster_key));
   config.tracker_psk = cluster_key.value_or(open_tracker_key());
   config.patience = patience;

@@ -1,6 +1,7 @@
 // p2p seed: scans, prints the link, serves.
 #include <cstdio>
 #include <memory>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/units.h"
@@ -67,8 +68,8 @@ Result<Source> source_of_link(const Options& options, const Link& link,
   if (auto scanned = scan(options);
       scanned && content_id_of(encode_manifest(*scanned->manifest)) == link.content)
     return scanned;
-  P2P_ASSIGN(Manifest manifest,
-             manifest_from_peers(link, seed.cluster_key, net::FetchConfig().patience));
+  P2P_ASSIGN(Manifest manifest, manifest_from_peers(link, seed.cluster_key,
+                                                    net::FetchConfig().patience, seed.trackers));
   Source source;
   source.manifest = std::make_shared<const Manifest>(std::move(manifest));
   ProgressLine line;
@@ -94,11 +95,7 @@ Result<net::SeedConfig> seed_config(const Options& options) {
   if (!options.listen.empty()) {
     P2P_ASSIGN(config.listen, parse_listen(options.listen));
   }
-  for (const std::string& text : options.trackers) {
-    auto tracker = HostPort::parse(text);
-    if (!tracker) return Error{ErrorCode::kUsage, "--tracker: " + tracker.error().message};
-    config.trackers.push_back(*tracker);
-  }
+  P2P_ASSIGN(config.trackers, parse_trackers(options.trackers));
   for (const std::string& text : options.advertised) {
     P2P_ASSIGN(HostPort advertised, parse_advertised(text));
     config.advertised.push_back(std::move(advertised));
@@ -136,7 +133,7 @@ Result<int> seed_link(const Options& options, net::SeedConfig config) {
   config.manifest = source.manifest;
   config.files = std::move(source.files);
   config.link_secret = link.secret;
-  config.trackers.insert(config.trackers.begin(), link.trackers.begin(), link.trackers.end());
+  config.more_trackers = std::exchange(config.trackers, link.trackers);
   config.seeders = link.seeders;
   return serve(std::move(config), [](std::uint16_t) {});
 }
@@ -173,14 +170,13 @@ void add_seed(CLI::App& app, Run& run) {
   command->add_option("PATH", options->path, "The file or folder")->required();
   add_flag_option(*command, "--link", options->link,
                   "Be one more seeder of this link's content, after checking that it is here");
-  add_flag_option(*command, "--tracker", options->trackers,
-                  "Announce to this tracker (HOST:PORT); may be repeated")
-      ->delimiter(',');
+  add_list_option(*command, "--tracker", options->trackers,
+                  "A tracker (HOST:PORT) that the link is to name; may be repeated. The content is "
+                  "announced at the two that its id chooses, at others where those fail");
   add_flag_option(*command, "--listen", options->listen,
                   "ADDR:PORT to listen on; any free port by default");
-  add_flag_option(*command, "--advertise", options->advertised,
-                  "HOST[:PORT] that others reach this host at; may be repeated")
-      ->delimiter(',');
+  add_list_option(*command, "--advertise", options->advertised,
+                  "HOST[:PORT] that others reach this host at; may be repeated");
   add_flag_option(*command, "--chunk-size", options->chunk_size,
                   "A power of two from 64KiB to 4MiB; chosen by size by default");
   add_flag_option(*command, "--cluster-key", options->cluster_key,
