@@ -20,8 +20,8 @@ Node::Node(Loop& loop, TransportConfig config)
       transport_(loop, std::move(config), [this](const Event& event) { on_event(event); }),
       silent_timer_(loop, [this] { close_silent(); }) {}
 
-void Node::answer_announces(tracker::OwnerConfig config) {
-  owner_service_.emplace(loop_, transport_, config, random_.fork("owner"));
+void Node::answer_announces(tracker::OwnerConfig config, std::optional<StoreAddress> store) {
+  owner_service_.emplace(loop_, transport_, config, random_.fork("owner"), std::move(store));
 }
 
 AnnounceClient& Node::announce_to(const std::vector<OwnerAddress>& ranked,

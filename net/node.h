@@ -20,7 +20,7 @@ class Node {
   Node(Loop& loop, TransportConfig config);
 
   // Each at most once, before or after connections come in.
-  void answer_announces(tracker::OwnerConfig config);
+  void answer_announces(tracker::OwnerConfig config, std::optional<StoreAddress> store = {});
   void join_swarm(SessionConfig config, SessionHandlers handlers);
 
   // Once for each list of owners, which is ranked for itself and has a spread of its own. What they

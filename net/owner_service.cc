@@ -1,15 +1,19 @@
 #include "net/owner_service.h"
 
+#include "base/check.h"
 #include "net/log.h"
 
 namespace p2p::net {
 
 OwnerService::OwnerService(Loop& loop, Transport& transport, tracker::OwnerConfig config,
-                           Random random)
+                           Random random, std::optional<StoreAddress> store)
     : transport_(transport), owner_(config, random, Loop::now()), timer_(loop, [this] {
         owner_.on_timeout(Loop::now());
         drain();
-      }) {}
+      }) {
+  P2P_CHECK(config.share == store.has_value());
+  if (store) store_.emplace(loop, *std::move(store), owner_, random, [this] { drain(); });
+}
 
 void OwnerService::on_opened(ConnectionId id, const Opened& from) {
   owner_.on_connected(id, from.peer, from.remote.address, Loop::now());
@@ -38,6 +42,14 @@ void OwnerService::drain() {
     } else if (auto* close = std::get_if<tracker::CloseConnection>(&*action)) {
       log_debug("announce connection closed: " + close->reason);
       transport_.close(close->connection);
+    } else if (auto* put = std::get_if<tracker::StorePut>(&*action)) {
+      store_->put(*put);
+    } else if (auto* removal = std::get_if<tracker::StoreRemove>(&*action)) {
+      store_->remove(*removal);
+    } else if (auto* follow = std::get_if<tracker::StoreFollow>(&*action)) {
+      store_->follow(follow->swarm);
+    } else if (auto* unfollow = std::get_if<tracker::StoreUnfollow>(&*action)) {
+      store_->unfollow(unfollow->swarm);
     }
   }
   timer_.arm(owner_.next_timeout());

@@ -1,9 +1,11 @@
 // OwnerService: answers announces on a transport's connections. The shell around tracker::Owner.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "net/loop.h"
+#include "net/redis_store.h"
 #include "net/transport.h"
 #include "tracker/owner.h"
 
@@ -11,7 +13,9 @@ namespace p2p::net {
 
 class OwnerService {
  public:
-  OwnerService(Loop& loop, Transport& transport, tracker::OwnerConfig config, Random random);
+  // With `share` in the config, what is announced is shared through `store`.
+  OwnerService(Loop& loop, Transport& transport, tracker::OwnerConfig config, Random random,
+               std::optional<StoreAddress> store = {});
 
   // Of a connection that we did not dial for announcing: before the first of its messages, which
   // are of the announce family.
@@ -29,6 +33,7 @@ class OwnerService {
 
   Transport& transport_;
   tracker::Owner owner_;
+  std::optional<RedisStore> store_;
   Timer timer_;
 };
 

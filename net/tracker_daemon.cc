@@ -15,7 +15,9 @@ Result<Endpoint> TrackerDaemon::start() {
   P2P_TRY(node_->transport().listen(config_.listen));
   tracker::OwnerConfig owner;
   owner.trust_advertised = config_.cluster_key.has_value();
-  node_->answer_announces(owner);
+  owner.share = config_.store.has_value();
+  owner.share_loopback = config_.store && config_.store->is_loopback();
+  node_->answer_announces(owner, config_.store);
   return node_->transport().local();
 }
 

@@ -1,5 +1,5 @@
 // TrackerDaemon: a tracker behind a listener. It holds who is in which swarm, in memory, and no
-// content.
+// content. Several may share what they know through a store.
 #pragma once
 
 #include <memory>
@@ -14,6 +14,7 @@ inline constexpr std::size_t kMaxTrackerConnections = 50'000;
 struct TrackerDaemonConfig {
   Endpoint listen;
   std::optional<Secret> cluster_key;  // without it anyone who speaks p2p may announce
+  std::optional<StoreAddress> store;
 };
 
 class TrackerDaemon {

@@ -23,11 +23,12 @@ INTERRUPTED = 130
 
 
 class Process:
-    """A p2p process with its output collected as it comes."""
+    """A process (p2p unless another is named) with its output collected as it comes."""
 
-    def __init__(self, arguments, env, cwd):
-        self.process = subprocess.Popen([BINARY, *map(str, arguments)], env=env, cwd=cwd, text=True, errors="replace",
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    def __init__(self, arguments, env, cwd, executable=BINARY, called=BINARY):
+        self.process = subprocess.Popen([called, *map(str, arguments)], executable=executable, env=env, cwd=cwd,
+                                        text=True, errors="replace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE)
         self.out, self.err = [], []
         self._changed = threading.Condition()
         self._readers = [threading.Thread(target=self._collect, args=pair, daemon=True)

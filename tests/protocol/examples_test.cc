@@ -19,6 +19,7 @@
 #include "crypto/rendezvous.h"
 #include "peer/messages.h"
 #include "tracker/messages.h"
+#include "tracker/store_record.h"
 
 namespace p2p {
 namespace {
@@ -118,6 +119,17 @@ TEST_CASE("the page's datagrams are ours") {
   DatagramSealer sealer(filled<PeerId>(0x66), 1'700'000'000'000, ring);
   require_on_page(hex(sealer.seal_greeting(bytes_of("p2p"))));
   require_on_page(hex(sealer.seal(bytes_of("p2p"), receiver)));
+}
+
+TEST_CASE("the page's store records are ours") {
+  tracker::StoreRecord record;
+  record.writer = 1;
+  record.swarm = filled<SwarmId>(0x55);
+  record.peer = {filled<PeerId>(0x66), *Endpoint::parse("192.0.2.1:40001"), true, "rack-7"};
+  record.expires_ms = 1'764'000'000'000;
+  require_on_page(hex(encode(tracker::StoreMessage(record))));
+  require_on_page(
+      hex(encode(tracker::StoreMessage(tracker::StoreRemoval{1, record.swarm, record.peer.peer}))));
 }
 
 TEST_CASE("the page's messages are ours") {

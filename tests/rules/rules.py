@@ -31,6 +31,7 @@ ROOMS = {
 # include any of them.
 LIBRARIES = [
     (re.compile(r"uv\.h|uv/"), re.compile(r"net/"), "libuv belongs to net/"),
+    (re.compile(r"hiredis"), re.compile(r"net/redis_\w+\.cc"), "hiredis belongs to net/redis_*.cc"),
     (re.compile(r"sodium(\.h|/)"), re.compile(r"crypto/"), "libsodium belongs to crypto/"),
     (re.compile(r"openssl/"), re.compile(r"crypto/"), "OpenSSL belongs to crypto/"),
     (re.compile(r"blake3\.h"), re.compile(r"crypto/"), "BLAKE3 belongs to crypto/"),
@@ -126,6 +127,9 @@ SELF_TESTS = [
     ("tests/net/a.cc", '#include "tools/p2p/exit_code.h"\n#include <uv.h>\n', None),
     ("peer/a.cc", "#include <uv.h>\n", "libuv"),
     ("tools/a.cc", "#include <uv.h>\n", "libuv"),
+    ("net/redis_store.cc", "#include <hiredis/hiredis.h>\n", None),
+    ("net/a.cc", "#include <hiredis/hiredis.h>\n", "hiredis"),
+    ("net/redis_store.h", "#include <hiredis/hiredis.h>\n", "hiredis"),
     ("net/a.cc", "#include <sodium.h>\n", "libsodium"),
     ("net/a.cc", "#include <sodium/core.h>\n", "libsodium"),
     ("content/a.cc", "#include <blake3.h>\n", "BLAKE3"),

@@ -61,6 +61,8 @@ Result<std::vector<HostPort>> parse_trackers(const std::vector<std::string>& tex
 // A link as an argument, or "-": the first line of stdin, which keeps its secret out of the process
 // list.
 Result<Link> read_link(const std::string& argument);
+// A file of one short line (a key, a password), without the blanks around it.
+Result<std::string> read_short_file(const std::string& flag, const std::string& path);
 // The key file that keygen writes.
 Result<std::optional<Secret>> read_cluster_key(const std::string& path);
 // The secret that peers of a link share: its own, or the cluster key.

@@ -20,6 +20,9 @@
 namespace p2p::cli {
 namespace {
 
+// One short line; what follows it would be a mistake.
+constexpr std::size_t kMaxShortFileBytes = 1024;
+
 std::string trimmed(std::string text) {
   while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back()))) text.pop_back();
   const auto first =
@@ -73,17 +76,25 @@ Result<Link> read_link(const std::string& argument) {
   return Link::parse(trimmed(line));
 }
 
-Result<std::optional<Secret>> read_cluster_key(const std::string& path) {
-  if (path.empty()) return std::optional<Secret>();
+Result<std::string> read_short_file(const std::string& flag, const std::string& path) {
   std::ifstream file(path);
   if (!file)
-    return Error{ErrorCode::kUsage, "--cluster-key: cannot read " + path + ": " +
-                                        std::strerror(errno) + "; `p2p keygen -o FILE` makes one"};
-  // One short line; what follows it would be a mistake.
-  std::string text(256, '\0');
+    return Error{ErrorCode::kUsage, flag + ": cannot read " + path + ": " + std::strerror(errno)};
+  std::string text(kMaxShortFileBytes + 1, '\0');
   file.read(text.data(), static_cast<std::streamsize>(text.size()));
   text.resize(static_cast<std::size_t>(file.gcount()));
-  auto key = Secret::parse(trimmed(text));
+  if (text.size() > kMaxShortFileBytes)
+    return Error{ErrorCode::kUsage,
+                 absl::StrCat(flag, ": ", path, " is longer than ", kMaxShortFileBytes, " bytes")};
+  return trimmed(std::move(text));
+}
+
+Result<std::optional<Secret>> read_cluster_key(const std::string& path) {
+  if (path.empty()) return std::optional<Secret>();
+  auto text = read_short_file("--cluster-key", path);
+  if (!text)
+    return Error{ErrorCode::kUsage, text.error().message + "; `p2p keygen -o FILE` makes one"};
+  auto key = Secret::parse(*text);
   if (!key)
     return Error{ErrorCode::kUsage, "--cluster-key: " + path + " is no key file of `p2p keygen`"};
   return std::optional<Secret>(*key);

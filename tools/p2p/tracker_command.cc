@@ -3,6 +3,7 @@
 
 #include "net/address.h"
 #include "net/log.h"
+#include "net/store_address.h"
 #include "net/tracker_daemon.h"
 #include "tools/p2p/commands.h"
 #include "tools/p2p/exit_code.h"
@@ -12,8 +13,26 @@ namespace p2p::cli {
 namespace {
 
 struct TrackerOptions {
-  std::string listen, cluster_key;
+  std::string listen, cluster_key, store, store_password_file;
 };
+
+Result<std::optional<net::StoreAddress>> store_of(const TrackerOptions& options) {
+  const std::string& file = options.store_password_file;
+  if (options.store.empty()) {
+    if (!file.empty())
+      return Error{ErrorCode::kUsage, "--store-password-file: there is no --store"};
+    return std::optional<net::StoreAddress>();
+  }
+  P2P_ASSIGN(net::StoreAddress store, net::StoreAddress::parse(options.store));
+  if (!file.empty()) {
+    if (!store.password.empty())
+      return Error{ErrorCode::kUsage, "--store-password-file: there is a password in --store too"};
+    P2P_ASSIGN(store.password, read_short_file("--store-password-file", file));
+    if (store.password.empty() || store.password.size() > net::kMaxStorePasswordBytes)
+      return Error{ErrorCode::kUsage, "--store-password-file: " + file + " holds no password"};
+  }
+  return std::optional(std::move(store));
+}
 
 Result<int> track(const TrackerOptions& options) {
   net::TrackerDaemonConfig config;
@@ -22,6 +41,7 @@ Result<int> track(const TrackerOptions& options) {
     P2P_ASSIGN(config.listen, parse_listen(options.listen));
   }
   P2P_ASSIGN(config.cluster_key, read_cluster_key(options.cluster_key));
+  P2P_ASSIGN(config.store, store_of(options));
   const bool open = !config.cluster_key;
   net::Loop loop;
   net::TrackerDaemon daemon(loop, config);
@@ -58,7 +78,14 @@ void add_tracker(CLI::App& app, Run& run) {
                   "ADDR:PORT to listen on; any free port by default");
   add_flag_option(*command, "--cluster-key", options->cluster_key,
                   "Key file of `p2p keygen`: only its holders may announce");
-  command->footer("Example:\n  p2p tracker --listen 0.0.0.0:7000");
+  add_flag_option(*command, "--store", options->store,
+                  "redis://HOST:PORT: trackers that share it know each other's peers, and a "
+                  "restart loses none");
+  add_flag_option(*command, "--store-password-file", options->store_password_file,
+                  "The store's password, in a file and not in the process list");
+  command->footer(
+      "Example:\n  p2p tracker --listen 0.0.0.0:7000\n"
+      "  p2p tracker --listen 0.0.0.0:7000 --store redis://store.example:6379");
   command->callback([options, &run] {
     run = [options] {
       auto result = track(*options);

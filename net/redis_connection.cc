@@ -1,0 +1,208 @@
+#include "net/redis_connection.h"
+
+#include <hiredis/hiredis.h>
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "net/address.h"
+
+namespace p2p::net {
+namespace {
+
+constexpr std::size_t kReadBytes = 64 * 1024;
+constexpr std::size_t kMaxShownBytes = 200;
+
+}  // namespace
+
+struct RedisConnection::Socket {
+  uv_tcp_t tcp;
+  uv_connect_t connect;
+  std::weak_ptr<RedisConnection> owner;
+  char buffer[kReadBytes];
+
+  // Ours while it is the connection's socket.
+  static std::shared_ptr<RedisConnection> owner_of(void* socket) {
+    auto owner = static_cast<Socket*>(socket)->owner.lock();
+    return owner && owner->socket_ == socket ? owner : nullptr;
+  }
+  void close() {
+    uv_close(reinterpret_cast<uv_handle_t*>(&tcp),
+             [](uv_handle_t* handle) { delete static_cast<Socket*>(handle->data); });
+  }
+};
+
+std::string shown(const redisReply& reply) {
+  std::string text(reply.str == nullptr ? "" : reply.str,
+                   reply.str == nullptr ? 0 : std::min<std::size_t>(reply.len, kMaxShownBytes));
+  for (char& c : text)
+    if (c < ' ' || c > '~') c = '?';
+  return text;
+}
+
+RedisConnection::RedisConnection(Loop& loop, StoreAddress address, Handlers handlers)
+    : loop_(loop),
+      address_(std::move(address)),
+      handlers_(std::move(handlers)),
+      reader_(redisReaderCreate(), redisReaderFree),
+      timeout_(loop, [this] {
+        const auto self = shared_from_this();
+        lose(error(ErrorCode::kUnreachable, "does not answer"));
+      }) {
+  P2P_CHECK(reader_ != nullptr);
+}
+
+RedisConnection::~RedisConnection() { close(); }
+
+void RedisConnection::start() {
+  timeout_.arm(Loop::now() + kRedisTimeout);
+  loop_.resolve(address_.where,
+                [weak = weak_from_this()](const Result<std::vector<Endpoint>>& found) {
+                  const auto self = weak.lock();
+                  if (!self || self->closed_) return;
+                  if (!found) return self->lose(found.error());
+                  self->endpoints_.assign(found->rbegin(), found->rend());
+                  self->try_next_endpoint();
+                });
+}
+
+void RedisConnection::close() {
+  closed_ = true;
+  ready_ = false;
+  timeout_.arm(kNever);
+  waiting_.clear();
+  if (socket_ != nullptr) std::exchange(socket_, nullptr)->close();
+}
+
+void RedisConnection::lose(Error why) {
+  if (closed_) return;
+  close();
+  handlers_.on_lost(why);
+}
+
+Error RedisConnection::error(ErrorCode code, std::string_view problem) const {
+  return Error{code, absl::StrCat(address_.to_string(), " ", std::string(problem))};
+}
+
+void RedisConnection::try_next_endpoint() {
+  const sockaddr_storage to = sockaddr_of(endpoints_.back());
+  endpoints_.pop_back();
+  socket_ = new Socket;
+  P2P_CHECK(uv_tcp_init(loop_.raw(), &socket_->tcp) == 0);
+  socket_->tcp.data = socket_;
+  socket_->connect.data = socket_;
+  socket_->owner = weak_from_this();
+  const auto on_result = [](uv_connect_t* request, int status) {
+    const auto self = Socket::owner_of(request->data);
+    if (!self) return;
+    if (status == 0) return self->on_connected();
+    std::exchange(self->socket_, nullptr)->close();
+    if (!self->endpoints_.empty()) return self->try_next_endpoint();
+    self->lose(self->error(ErrorCode::kUnreachable, "cannot be reached: " + uv_text(status)));
+  };
+  const int status = uv_tcp_connect(&socket_->connect, &socket_->tcp,
+                                    reinterpret_cast<const sockaddr*>(&to), on_result);
+  if (status != 0) lose(error(ErrorCode::kUnreachable, "cannot be reached: " + uv_text(status)));
+}
+
+void RedisConnection::on_connected() {
+  uv_tcp_nodelay(&socket_->tcp, 1);
+  uv_tcp_keepalive(&socket_->tcp, 1, 30);
+  uv_read_start(
+      reinterpret_cast<uv_stream_t*>(&socket_->tcp),
+      [](uv_handle_t* handle, std::size_t, uv_buf_t* buffer) {
+        auto* socket = static_cast<Socket*>(handle->data);
+        *buffer = uv_buf_init(socket->buffer, sizeof(socket->buffer));
+      },
+      [](uv_stream_t* stream, ssize_t count, const uv_buf_t*) {
+        if (const auto self = Socket::owner_of(stream->data)) self->on_read(count);
+      });
+  const auto login = [this](const std::vector<std::string_view>& command, bool last) {
+    call(command, [this, last](const redisReply& reply) { on_login_reply(reply, last); });
+  };
+  const std::string database = absl::StrCat(address_.database);
+  if (!address_.user.empty())
+    login({"AUTH", address_.user, address_.password}, false);
+  else if (!address_.password.empty())
+    login({"AUTH", address_.password}, false);
+  if (address_.database != 0) login({"SELECT", database}, false);
+  login({"PING"}, true);
+  flush();
+}
+
+void RedisConnection::on_login_reply(const redisReply& reply, bool last) {
+  if (reply.type == REDIS_REPLY_ERROR) {
+    const std::string text = shown(reply);
+    const bool wrong = text.starts_with("WRONGPASS") || text.starts_with("ERR invalid password") ||
+                       text.starts_with("ERR AUTH");
+    const std::string_view what = wrong ? "does not accept the password: "
+                                  : text.starts_with("NOAUTH")
+                                      ? "asks for a password (--store-password-file): "
+                                      : "refuses: ";
+    return lose(error(ErrorCode::kRefused, absl::StrCat(std::string(what), text)));
+  }
+  if (!last) return;
+  ready_ = true;
+  handlers_.on_ready();
+}
+
+void RedisConnection::on_read(std::ptrdiff_t count) {
+  if (count < 0)
+    return lose(error(ErrorCode::kUnreachable,
+                      "ended the connection: " + uv_text(static_cast<int>(count))));
+  redisReaderFeed(reader_.get(), socket_->buffer, static_cast<std::size_t>(count));
+  for (;;) {
+    void* taken = nullptr;
+    if (redisReaderGetReply(reader_.get(), &taken) != REDIS_OK)
+      return lose(error(ErrorCode::kMalformed, "is no redis server, or does not speak as one"));
+    if (taken == nullptr) break;
+    const std::unique_ptr<redisReply, void (*)(void*)> reply(static_cast<redisReply*>(taken),
+                                                             freeReplyObject);
+    take_reply(*reply);
+    if (closed_) return;
+  }
+  if (reader_->len - reader_->pos > kMaxRedisReplyBytes)
+    return lose(error(ErrorCode::kLimit,
+                      absl::StrCat("sends a reply of more than ", kMaxRedisReplyBytes, " bytes")));
+  timeout_.arm(waiting_.empty() ? kNever : Loop::now() + kRedisTimeout);
+}
+
+void RedisConnection::take_reply(const redisReply& reply) {
+  if (waiting_.empty()) return handlers_.on_message(reply);
+  const OnReply on_reply = std::move(waiting_.front());
+  waiting_.pop_front();
+  on_reply(reply);
+}
+
+void RedisConnection::call(const std::vector<std::string_view>& arguments, OnReply on_reply) {
+  if (closed_) return;
+  absl::StrAppend(&out_, "*", arguments.size(), "\r\n");
+  for (const std::string_view argument : arguments) {
+    absl::StrAppend(&out_, "$", argument.size(), "\r\n");
+    out_.append(argument).append("\r\n");
+  }
+  if (!on_reply) return;
+  // Not at each command: a server that hangs while more are sent would never be found out.
+  if (waiting_.empty()) timeout_.arm(Loop::now() + kRedisTimeout);
+  waiting_.push_back(std::move(on_reply));
+}
+
+void RedisConnection::flush() {
+  if (closed_ || out_.empty()) return;
+  struct Write {
+    uv_write_t request;
+    std::string bytes;
+  };
+  auto* write = new Write{{}, std::exchange(out_, {})};
+  write->request.data = write;
+  const uv_buf_t buffer =
+      uv_buf_init(write->bytes.data(), static_cast<unsigned>(write->bytes.size()));
+  const int status =
+      uv_write(&write->request, reinterpret_cast<uv_stream_t*>(&socket_->tcp), &buffer, 1,
+               [](uv_write_t* request, int) { delete static_cast<Write*>(request->data); });
+  // Where it cannot be written, reading tells the end of the connection, and why.
+  if (status != 0) delete write;
+}
+
+}  // namespace p2p::net

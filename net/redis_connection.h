@@ -1,0 +1,77 @@
+// RedisConnection: one connection to a redis server, from its name to its end. Commands go out in
+// the order of call(), a batch at each flush(), and their replies come in that order. The parser is
+// hiredis's; the socket is the loop's, like every other.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "net/loop.h"
+#include "net/store_address.h"
+
+struct redisReply;
+struct redisReader;
+
+namespace p2p::net {
+
+// From the start to the server's welcome, and from a command to the next byte of a reply.
+inline constexpr Duration kRedisTimeout = std::chrono::seconds(5);
+// A reply is held whole in memory. Ours are small; one that passes this ends the connection.
+inline constexpr std::size_t kMaxRedisReplyBytes = 16 * 1024 * 1024;
+
+class RedisConnection : public std::enable_shared_from_this<RedisConnection> {
+ public:
+  using OnReply = std::function<void(const redisReply&)>;
+  // After on_lost, and after close(), none is called any more.
+  struct Handlers {
+    std::function<void()> on_ready;
+    OnReply on_message;  // what no command waits for: news, and confirmations of subscribing
+    // kRefused: the server is there and does not let us in.
+    std::function<void(const Error&)> on_lost;
+  };
+
+  RedisConnection(Loop& loop, StoreAddress address, Handlers handlers);
+  ~RedisConnection();
+
+  void start();
+  void close();
+  bool ready() const { return ready_; }
+
+  // To be sent by the next flush(). Without `on_reply` the command is one that is answered by
+  // messages.
+  void call(const std::vector<std::string_view>& arguments, OnReply on_reply);
+  void flush();
+  std::size_t unanswered() const { return waiting_.size(); }
+
+ private:
+  struct Socket;
+
+  void try_next_endpoint();
+  void on_connected();
+  void on_read(std::ptrdiff_t count);
+  void on_login_reply(const redisReply& reply, bool last);
+  void take_reply(const redisReply& reply);
+  void lose(Error why);
+  Error error(ErrorCode code, std::string_view problem) const;
+
+  Loop& loop_;
+  StoreAddress address_;
+  Handlers handlers_;
+  std::unique_ptr<redisReader, void (*)(redisReader*)> reader_;
+  std::vector<Endpoint> endpoints_;  // not yet tried, the next one last
+  Socket* socket_ = nullptr;         // freed by its close callback
+  std::string out_;
+  std::deque<OnReply> waiting_;
+  bool ready_ = false;
+  bool closed_ = false;
+  Timer timeout_;
+};
+
+// Text of the server as a person may see it: printable ASCII, not too long.
+std::string shown(const redisReply& reply);
+
+}  // namespace p2p::net
