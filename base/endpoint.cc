@@ -89,6 +89,12 @@ ByteView IpAddress::wire_bytes() const {
   return is_v4() ? ByteView(bytes_).last(4) : ByteView(bytes_);
 }
 
+IpAddress IpAddress::network() const {
+  IpAddress network = *this;
+  if (!is_v4()) std::fill(network.bytes_.begin() + 8, network.bytes_.end(), std::uint8_t{0});
+  return network;
+}
+
 std::string IpAddress::to_string() const {
   char text[INET6_ADDRSTRLEN] = {};
   const ByteView raw = wire_bytes();

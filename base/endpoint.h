@@ -3,6 +3,7 @@
 
 #include <array>
 #include <compare>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -12,6 +13,10 @@
 #include "base/result.h"
 
 namespace p2p {
+
+// Of an IPv6 network, a limit for an address allows so many times as much: it may be one host's,
+// and it may be a whole cluster's.
+inline constexpr std::size_t kHostsOfNetwork = 10;
 
 // An IPv4 or IPv6 address. IPv4 is held in its IPv6-mapped form, so that one address has one value.
 class IpAddress {
@@ -31,6 +36,9 @@ class IpAddress {
   // 4 or 16 bytes: the shortest form, as messages carry it.
   ByteView wire_bytes() const;
   std::string to_string() const;
+  // What limits count as one: an IPv4 address itself, the /64 of an IPv6 address, in which a single
+  // host can have any address that it likes.
+  IpAddress network() const;
 
   auto operator<=>(const IpAddress&) const = default;
   template <typename H>
