@@ -2,9 +2,11 @@
 // can fill stands here.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 
 #include "base/limits.h"
+#include "base/rate_limiter.h"
 #include "base/time.h"
 #include "crypto/channel.h"
 
@@ -38,6 +40,16 @@ inline constexpr std::size_t kReadBufferBytes = 2 * kReadBytes;
 // (SwarmConfig::max_window_bytes) nothing more is asked for (Swarm::set_unwritten): so they are two
 // windows at most, and what was overdue. Going out: two blocks for each connection
 // (Outbox::kAheadBytes).
+
+// Handshakes of one address (base/rate_limiter.h). One costs a fraction of a millisecond, so that
+// an address takes a hundredth of a core. After a rest it has the handshakes of so many seconds at
+// once: a thousand hosts behind one address, which all start a fetch, are let in.
+inline constexpr unsigned kHandshakesPerSecond = 20;
+inline constexpr double kHandshakeBurstSeconds = 50;
+
+inline constexpr RateLimit handshake_limit(double per_second) {
+  return {per_second, std::max(per_second * kHandshakeBurstSeconds, 1.0)};
+}
 
 // Tests shorten these.
 struct ConnectionTimeouts {

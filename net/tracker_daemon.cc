@@ -9,6 +9,7 @@ Result<Endpoint> TrackerDaemon::start() {
   TransportConfig transport;
   transport.accepted_psks = {config_.cluster_key.value_or(open_tracker_key())};
   transport.max_connections = kMaxTrackerConnections;
+  transport.handshakes = handshake_limit(config_.handshakes_per_second);
   transport.lanes = 0;
   transport.short_messages = true;
   node_ = std::make_unique<Node>(loop_, std::move(transport));

@@ -15,6 +15,8 @@ struct TrackerDaemonConfig {
   Endpoint listen;
   std::optional<Secret> cluster_key;  // without it anyone who speaks p2p may announce
   std::optional<StoreAddress> store;
+  // Of one address other than loopback; 0: no limit.
+  unsigned handshakes_per_second = kHandshakesPerSecond;
 };
 
 class TrackerDaemon {

@@ -24,6 +24,10 @@ constexpr std::size_t kReservedDescriptors = 160;
 // Reports to lanes are gathered up to this weight; well under half of the smallest budget, so that
 // none of them waits for one in vain.
 constexpr std::size_t kReportWeight = kSmallBudget.unconsumed_bytes / 4;
+// Of an address that opens too many connections the log says so once in this time; it may be one of
+// thousands, who then share a line.
+constexpr RateLimit kExcessLines{1.0 / 60, 1};
+constexpr std::size_t kExcessLineAddresses = 16;
 
 std::size_t descriptors_for_sockets() {
   rlimit limit{};
@@ -35,11 +39,16 @@ std::size_t descriptors_for_sockets() {
 }  // namespace
 
 Transport::Transport(Loop& loop, TransportConfig config, std::function<void(const Event&)> handler)
-    : loop_(loop), config_(std::move(config)), handler_(std::move(handler)), events_([this] {
+    : loop_(loop),
+      config_(std::move(config)),
+      handler_(std::move(handler)),
+      events_([this] {
         loop_.post([this, alive = std::weak_ptr<bool>(alive_)] {
           if (!alive.expired()) deliver();
         });
-      }) {
+      }),
+      handshakes_(config_.handshakes),
+      excess_lines_(kExcessLines, kExcessLineAddresses) {
   const std::size_t lanes = std::max(1u, config_.lanes);
   Loop* shared = config_.lanes == 0 ? &loop_ : nullptr;
   const std::size_t descriptors = descriptors_for_sockets();
@@ -109,16 +118,33 @@ void Transport::on_incoming() {
                 reinterpret_cast<uv_stream_t*>(accepted)) == 0 &&
       uv_tcp_getpeername(accepted, reinterpret_cast<sockaddr*>(&remote), &length) == 0 &&
       sockets_ < max_sockets_ && uv_fileno(reinterpret_cast<uv_handle_t*>(accepted), &socket) == 0;
-  const int own = usable ? fcntl(socket, F_DUPFD_CLOEXEC, 0) : -1;
+  const Endpoint from = endpoint_of(reinterpret_cast<const sockaddr*>(&remote));
+  const bool admitted = usable && admit(from.address);
+  if (usable && !admitted) {
+    // Whoever is honest hears that it may come again. Nothing is waited for.
+    const Bytes busy = handshake_refusal(HandshakeRefusal::kBusy);
+    ::send(socket, busy.data(), busy.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  }
+  const int own = admitted ? fcntl(socket, F_DUPFD_CLOEXEC, 0) : -1;
   close_accepted();
   if (own < 0) return;
   const ConnectionId id = next_id_++;
-  const Endpoint from = endpoint_of(reinterpret_cast<const sockaddr*>(&remote));
   ++sockets_;
   if (opened_.size() < config_.max_connections)
     lane_of(id).adopt(id, own, from);
   else
     lane_of(id).turn_away(id, own, from);
+}
+
+bool Transport::admit(const IpAddress& address) {
+  if (address.is_loopback() && !config_.limits_loopback) return true;
+  const Time now = Loop::now();
+  if (handshakes_.allow(address, now)) return true;
+  if (excess_lines_.allow(address, now))
+    log_warn(absl::StrCat(address.to_string(), " opens more than ", handshakes_.limit().per_second,
+                          " connections a second: those above are turned away (many hosts behind "
+                          "one address? a tracker takes more with --handshakes-per-second)"));
+  return false;
 }
 
 ConnectionId Transport::dial(const Endpoint& remote, const Secret& psk) {

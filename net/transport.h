@@ -33,6 +33,11 @@ struct TransportConfig {
   // Past their handshake; the listener turns away what comes above. Fewer where the system gives us
   // fewer descriptors: some must be left for files.
   std::size_t max_connections = 1000;
+  // Inbound connections of an address. One above the rate is closed when it is accepted: it costs
+  // no handshake, no memory and no place, and is no event.
+  RateLimit handshakes = handshake_limit(kHandshakesPerSecond);
+  // Loopback addresses too: without it they have no rate, since whole clusters are tried out there.
+  bool limits_loopback = false;
   ConnectionTimeouts timeouts;
 };
 
@@ -65,6 +70,8 @@ class Transport {
 
  private:
   void on_incoming();
+  // False: the address opens more than its rate.
+  bool admit(const IpAddress& address);
   void deliver();
   // False: the handler is not to see it.
   bool note(const Event& event);
@@ -83,6 +90,7 @@ class Transport {
   ConnectionId next_id_ = 1;
   std::size_t max_sockets_ = 0;  // half-open ones too
   std::size_t sockets_ = 0;
+  RateLimiter handshakes_, excess_lines_;
   // Of each connection past its handshake: what was dealt with and is not reported to its lane.
   absl::flat_hash_map<ConnectionId, std::size_t> opened_;
 };

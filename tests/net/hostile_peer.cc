@@ -31,9 +31,12 @@ Socket::~Socket() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-Socket Socket::dial(const Endpoint& remote) {
+Socket Socket::dial(const Endpoint& remote, const IpAddress& from) {
   const sockaddr_storage address = net::sockaddr_of(remote);
   Socket socket(::socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const sockaddr_storage own = net::sockaddr_of(Endpoint{from, 0});
+  if (!from.is_any())
+    REQUIRE(bind(socket.fd(), reinterpret_cast<const sockaddr*>(&own), size_of(own)) == 0);
   REQUIRE(connect(socket.fd(), reinterpret_cast<const sockaddr*>(&address), size_of(address)) == 0);
   return socket;
 }

@@ -18,7 +18,8 @@ class Socket {
   Socket(Socket&& other) noexcept;
   Socket& operator=(Socket&&) = delete;
   ~Socket();
-  static Socket dial(const Endpoint& remote);
+  // From this address, where one is given.
+  static Socket dial(const Endpoint& remote, const IpAddress& from = {});
 
   // False where the other side has closed.
   bool send(ByteView bytes);

@@ -14,6 +14,7 @@ namespace {
 
 struct TrackerOptions {
   std::string listen, cluster_key, store, store_password_file;
+  unsigned handshakes_per_second = net::kHandshakesPerSecond;
 };
 
 Result<std::optional<net::StoreAddress>> store_of(const TrackerOptions& options) {
@@ -42,6 +43,7 @@ Result<int> track(const TrackerOptions& options) {
   }
   P2P_ASSIGN(config.cluster_key, read_cluster_key(options.cluster_key));
   P2P_ASSIGN(config.store, store_of(options));
+  config.handshakes_per_second = options.handshakes_per_second;
   const bool open = !config.cluster_key;
   net::Loop loop;
   net::TrackerDaemon daemon(loop, config);
@@ -86,6 +88,12 @@ void add_tracker(CLI::App& app, Run& run) {
   command->footer(
       "Example:\n  p2p tracker --listen 0.0.0.0:7000\n"
       "  p2p tracker --listen 0.0.0.0:7000 --store redis://store.example:6379");
+  add_flag_option(*command, "--handshakes-per-second", options->handshakes_per_second,
+                  "Connections that one address may open, and fifty times as many at once; 0: any "
+                  "number. More than 20 are for a site behind one address")
+      ->capture_default_str()
+      ->check(CLI::Range(0u, 1'000'000u));
+  command->footer("Example:\n  p2p tracker --listen 0.0.0.0:7000");
   command->callback([options, &run] {
     run = [options] {
       auto result = track(*options);
