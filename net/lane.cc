@@ -134,6 +134,10 @@ void Lane::turn_away(ConnectionId id, int socket, Endpoint remote) {
   });
 }
 
+void Lane::accept(PskList psks) {
+  run([this, psks = std::move(psks)] { config_.listen.psks = psks; });
+}
+
 void Lane::dial(ConnectionId id, Endpoint remote, Secret psk) {
   run([this, id, remote, psk] {
     HandshakeConfig handshake = config_.listen;

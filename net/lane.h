@@ -49,6 +49,8 @@ class Lane {
   void adopt(ConnectionId id, int socket, Endpoint remote);
   // Says that we are busy, and closes.
   void turn_away(ConnectionId id, int socket, Endpoint remote);
+  // With one of these, whoever is adopted from now on.
+  void accept(PskList psks);
   void dial(ConnectionId id, Endpoint remote, Secret psk);
   void attach(ConnectionId id, std::shared_ptr<const ContentIo> io);
   void send(ConnectionId id, WireMessage message);

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 
+#include "crypto/keyring.h"
 #include "net/node.h"
 
 namespace p2p::net {
@@ -13,7 +14,7 @@ inline constexpr std::size_t kMaxTrackerConnections = 50'000;
 
 struct TrackerDaemonConfig {
   Endpoint listen;
-  std::optional<Secret> cluster_key;  // without it anyone who speaks p2p may announce
+  Keyring cluster_keys;  // holders of any may announce; without one, anyone who speaks p2p
   std::optional<StoreAddress> store;
   // Of one address other than loopback; 0: no limit.
   unsigned handshakes_per_second = kHandshakesPerSecond;
@@ -24,6 +25,9 @@ class TrackerDaemon {
   TrackerDaemon(Loop& loop, TrackerDaemonConfig config);
   // The endpoint it listens on.
   Result<Endpoint> start();
+  // From now on holders of these may connect. Who is connected stays. A closed tracker stays
+  // closed and an open one open: neither ring is empty, or both.
+  void set_cluster_keys(const Keyring& keys);
   // Runs the loop until stop().
   void run();
   void stop();

@@ -52,6 +52,11 @@ class Transport {
   const Endpoint& local() const { return local_; }
   const PeerId& self() const { return config_.keys.public_key; }
 
+  // Whoever has one of these may connect from now on; who is connected, or in his handshake, stays.
+  void set_accepted_psks(const PskList& psks) {
+    for (auto& lane : lanes_) lane->accept(psks);
+  }
+
   // Always answered by Opened or Closed.
   ConnectionId dial(const Endpoint& remote, const Secret& psk);
   void attach(ConnectionId id, std::shared_ptr<const ContentIo> io) {

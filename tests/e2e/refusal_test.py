@@ -29,7 +29,7 @@ class ExitCodes(EndToEnd):
                 self.assertIn("--zone: at most 64", result.error_text())
 
     def test_help_of_each_command_has_an_example(self):
-        for command in ("seed", "fetch", "tracker", "keygen", "inspect", "verify"):
+        for command in ("seed", "fetch", "tracker", "keygen", "keys", "inspect", "verify"):
             result = self.run_p2p(command, "--help")
             self.assertEqual(result.wait(), OK)
             self.assertIn("Example:", result.out)

@@ -75,6 +75,32 @@ TEST_CASE("a dial with the wrong secret ends as refused") {
   CHECK(find<Opened>(pair.server_events) == nullptr);
 }
 
+TEST_CASE("the accepted secrets may change while it listens; who is connected stays") {
+  init_crypto();
+  for (const unsigned lanes : {0u, 2u}) {
+    Pair pair;
+    const Secret fresh = Secret::random();
+    TransportConfig config = Pair::config({pair.psk});
+    config.lanes = lanes;
+    Transport server(pair.loop, config,
+                     [&](const Event& event) { pair.note(pair.server_events, event); });
+    REQUIRE(server.listen(kAnyPort).has_value());
+    const ConnectionId old = pair.client.dial(server.local(), pair.psk);
+    pair.run_until([&] { return find<Opened>(pair.client_events) != nullptr; });
+    server.set_accepted_psks({fresh});
+    pair.client_events.clear();
+    pair.client.dial(server.local(), fresh);
+    pair.run_until([&] { return find<Opened>(pair.client_events) != nullptr; });
+    pair.client_events.clear();
+    pair.client.dial(server.local(), pair.psk);
+    pair.run_until([&] { return find<Closed>(pair.client_events) != nullptr; });
+    CHECK(find<Closed>(pair.client_events)->why.code == ErrorCode::kRefused);
+    CHECK(pair.client_events.back().connection != old);
+    pair.client.send(old, peer::Message(peer::Request{5}));
+    pair.run_until([&] { return find<Received>(pair.server_events) != nullptr; });
+  }
+}
+
 TEST_CASE("a dial to a port where nobody listens ends as unreachable and names the address") {
   init_crypto();
   Pair pair;

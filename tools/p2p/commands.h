@@ -25,6 +25,7 @@ void add_seed(CLI::App& app, Run& run);
 void add_fetch(CLI::App& app, Run& run);
 void add_tracker(CLI::App& app, Run& run);
 void add_keygen(CLI::App& app, Run& run);
+void add_keys(CLI::App& app, Run& run);
 void add_inspect(CLI::App& app, Run& run);
 void add_verify(CLI::App& app, Run& run);
 
@@ -61,9 +62,9 @@ Result<std::vector<HostPort>> parse_trackers(const std::vector<std::string>& tex
 // A link as an argument, or "-": the first line of stdin, which keeps its secret out of the process
 // list.
 Result<Link> read_link(const std::string& argument);
-// A file of one short line (a key, a password), without the blanks around it.
+// A file of one short line (a password), without the blanks around it.
 Result<std::string> read_short_file(const std::string& flag, const std::string& path);
-// The key file that keygen writes.
+// The key that is in use, of the key file (tools/p2p/key_file.h).
 Result<std::optional<Secret>> read_cluster_key(const std::string& path);
 // The secret that peers of a link share: its own, or the cluster key.
 Result<Secret> peer_secret(const Link& link, const std::optional<Secret>& cluster_key);

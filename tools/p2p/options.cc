@@ -1,7 +1,3 @@
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
@@ -16,6 +12,7 @@
 #include "net/fetch.h"
 #include "tools/p2p/commands.h"
 #include "tools/p2p/exit_code.h"
+#include "tools/p2p/key_file.h"
 
 namespace p2p::cli {
 namespace {
@@ -90,14 +87,8 @@ Result<std::string> read_short_file(const std::string& flag, const std::string& 
 }
 
 Result<std::optional<Secret>> read_cluster_key(const std::string& path) {
-  if (path.empty()) return std::optional<Secret>();
-  auto text = read_short_file("--cluster-key", path);
-  if (!text)
-    return Error{ErrorCode::kUsage, text.error().message + "; `p2p keygen -o FILE` makes one"};
-  auto key = Secret::parse(*text);
-  if (!key)
-    return Error{ErrorCode::kUsage, "--cluster-key: " + path + " is no key file of `p2p keygen`"};
-  return std::optional<Secret>(*key);
+  P2P_ASSIGN(const Keyring keys, read_cluster_keys(path));
+  return keys.empty() ? std::nullopt : std::optional(keys[0]);
 }
 
 Result<Secret> peer_secret(const Link& link, const std::optional<Secret>& cluster_key) {

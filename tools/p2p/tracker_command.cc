@@ -1,12 +1,17 @@
 // p2p tracker and p2p keygen.
 #include <cstdio>
+#include <functional>
+#include <optional>
 
+#include "crypto/keyring.h"
 #include "net/address.h"
+#include "net/file_watch.h"
 #include "net/log.h"
 #include "net/store_address.h"
 #include "net/tracker_daemon.h"
 #include "tools/p2p/commands.h"
 #include "tools/p2p/exit_code.h"
+#include "tools/p2p/key_file.h"
 #include "tools/p2p/state_folder.h"
 
 namespace p2p::cli {
@@ -35,18 +40,34 @@ Result<std::optional<net::StoreAddress>> store_of(const TrackerOptions& options)
   return std::optional(std::move(store));
 }
 
+// A file that cannot be read, or is half-written, changes nothing.
+void take_changed_keys(net::TrackerDaemon& daemon, const std::string& path) {
+  const Result<Keyring> keys = read_cluster_keys(path);
+  if (!keys) return net::log_warn("the cluster keys stay as they were: " + keys.error().message);
+  daemon.set_cluster_keys(*keys);
+  std::string names;
+  for (std::size_t i = 0; i < keys->size(); ++i) names += " " + hint_text(keys->hint(i));
+  net::log_info("the cluster keys are now" + names);
+}
+
 Result<int> track(const TrackerOptions& options) {
   net::TrackerDaemonConfig config;
   config.listen = net::default_listen_endpoint();
   if (!options.listen.empty()) {
     P2P_ASSIGN(config.listen, parse_listen(options.listen));
   }
-  P2P_ASSIGN(config.cluster_key, read_cluster_key(options.cluster_key));
   P2P_ASSIGN(config.store, store_of(options));
   config.handshakes_per_second = options.handshakes_per_second;
-  const bool open = !config.cluster_key;
   net::Loop loop;
+  // Before the file is read: what changes later is noticed.
+  std::optional<net::FileWatch> watch;
+  std::function<void()> on_change;
+  if (!options.cluster_key.empty())
+    watch.emplace(loop, options.cluster_key, [&on_change] { on_change(); });
+  P2P_ASSIGN(config.cluster_keys, read_cluster_keys(options.cluster_key));
+  const bool open = config.cluster_keys.empty();
   net::TrackerDaemon daemon(loop, config);
+  on_change = [&] { take_changed_keys(daemon, options.cluster_key); };
   P2P_ASSIGN(const Endpoint local, daemon.start());
   const Endpoint shown = net::reachable_endpoints(local).front();
   std::printf("%s\n", shown.to_string().c_str());
@@ -79,21 +100,21 @@ void add_tracker(CLI::App& app, Run& run) {
   add_flag_option(*command, "--listen", options->listen,
                   "ADDR:PORT to listen on; any free port by default");
   add_flag_option(*command, "--cluster-key", options->cluster_key,
-                  "Key file of `p2p keygen`: only its holders may announce");
+                  "Key file of `p2p keygen`: only holders of its keys may announce; "
+                  "changes of the file are taken over");
   add_flag_option(*command, "--store", options->store,
                   "redis://HOST:PORT: trackers that share it know each other's peers, and a "
                   "restart loses none");
   add_flag_option(*command, "--store-password-file", options->store_password_file,
                   "The store's password, in a file and not in the process list");
-  command->footer(
-      "Example:\n  p2p tracker --listen 0.0.0.0:7000\n"
-      "  p2p tracker --listen 0.0.0.0:7000 --store redis://store.example:6379");
   add_flag_option(*command, "--handshakes-per-second", options->handshakes_per_second,
                   "Connections that one address may open, and fifty times as many at once; 0: any "
                   "number. More than 20 are for a site behind one address")
       ->capture_default_str()
       ->check(CLI::Range(0u, 1'000'000u));
-  command->footer("Example:\n  p2p tracker --listen 0.0.0.0:7000");
+  command->footer(
+      "Example:\n  p2p tracker --listen 0.0.0.0:7000\n"
+      "  p2p tracker --listen 0.0.0.0:7000 --store redis://store.example:6379");
   command->callback([options, &run] {
     run = [options] {
       auto result = track(*options);
