@@ -93,17 +93,20 @@ void RedisConnection::try_next_endpoint() {
   socket_->tcp.data = socket_;
   socket_->connect.data = socket_;
   socket_->owner = weak_from_this();
-  const auto on_result = [](uv_connect_t* request, int status) {
+  const auto on_result = [](uv_connect_t* request, int result) {
     const auto self = Socket::owner_of(request->data);
     if (!self) return;
-    if (status == 0) return self->on_connected();
-    std::exchange(self->socket_, nullptr)->close();
-    if (!self->endpoints_.empty()) return self->try_next_endpoint();
-    self->lose(self->error(ErrorCode::kUnreachable, "cannot be reached: " + uv_text(status)));
+    result == 0 ? self->on_connected() : self->on_unreachable(result);
   };
   const int status = uv_tcp_connect(&socket_->connect, &socket_->tcp,
                                     reinterpret_cast<const sockaddr*>(&to), on_result);
-  if (status != 0) lose(error(ErrorCode::kUnreachable, "cannot be reached: " + uv_text(status)));
+  if (status != 0) on_unreachable(status);
+}
+
+void RedisConnection::on_unreachable(int status) {
+  std::exchange(socket_, nullptr)->close();
+  if (!endpoints_.empty()) return try_next_endpoint();
+  lose(error(ErrorCode::kUnreachable, "cannot be reached: " + uv_text(status)));
 }
 
 void RedisConnection::on_connected() {

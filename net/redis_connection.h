@@ -52,6 +52,7 @@ class RedisConnection : public std::enable_shared_from_this<RedisConnection> {
 
   void try_next_endpoint();
   void on_connected();
+  void on_unreachable(int status);
   void on_read(std::ptrdiff_t count);
   void on_login_reply(const redisReply& reply, bool last);
   void take_reply(const redisReply& reply);

@@ -38,14 +38,14 @@ std::optional<StorePut> Owner::stored_form(const SwarmId& swarm, const TableEntr
 }
 
 void Owner::store(const SwarmId& swarm, const PeerId& peer) {
-  if (!followed_.contains(swarm)) return;
+  if (!config_.share || !followed_.contains(swarm)) return;
   const auto entry = table_.find(swarm, peer);
   if (!entry) return;
   if (auto put = stored_form(swarm, *entry)) actions_.push_back(*std::move(put));
 }
 
 void Owner::store_removal(const SwarmId& swarm, const PeerId& peer) {
-  if (followed_.contains(swarm)) actions_.push_back(StoreRemove{swarm, peer});
+  if (config_.share && followed_.contains(swarm)) actions_.push_back(StoreRemove{swarm, peer});
 }
 
 void Owner::on_stored_peer(const SwarmId& swarm, const StoredPeer& stored, Time expires, Time now) {
