@@ -135,6 +135,18 @@ MemberIndex MemberTable::random_live(Random& random) const {
   return random_of(random, live_, is_live);
 }
 
+const MemberTable::Member* MemberTable::successor(const PeerId& id) const {
+  const Member* next = nullptr;
+  // Its own bucket is the first, for the greater ids, and the last, for the lesser ones.
+  for (std::size_t i = 0; i <= kBuckets && !next; ++i)
+    each_of_bucket((bucket_of(id) + i) % kBuckets, [&](const Member& member) {
+      if (!is_live(member.status) || member.claim->id == id) return;
+      if (i == 0 && member.claim->id < id) return;
+      if (!next || member.claim->id < next->claim->id) next = &member;
+    });
+  return next;
+}
+
 MemberIndex MemberTable::random_dead(Random& random) const {
   return random_of(random, dead_,
                    [](MemberStatus status) { return status == MemberStatus::kDead; });

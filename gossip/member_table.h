@@ -82,6 +82,9 @@ class MemberTable {
   // A live one, or a dead one, each as likely; kNobody when there is none.
   MemberIndex random_live(Random& random) const;
   MemberIndex random_dead(Random& random) const;
+  // The live one that follows in the order of ids, the least after the greatest; null when there is
+  // no other than `id`. Looks at a 256th of the members.
+  const Member* successor(const PeerId& id) const;
 
  private:
   // Looked up by id, kept by index: an entry takes 4 bytes of the set.
@@ -89,7 +92,8 @@ class MemberTable {
     using is_transparent = void;
     const std::vector<Member>* members;
     std::size_t operator()(MemberIndex index) const { return (*this)((*members)[index].claim->id); }
-    std::size_t operator()(const PeerId& id) const { return absl::Hash<PeerId>()(id); }
+    // A public key's bytes are as good as random.
+    std::size_t operator()(const PeerId& id) const { return tag_of(id); }
   };
   struct Same {
     using is_transparent = void;

@@ -103,9 +103,13 @@ bool Membership::learn(const News& news) {
 void Membership::hear(const News& news) {
   if (news.id() == config_.id)
     return hear_of_self(news.claim->epoch, news.claim->incarnation, news.status);
-  if (learn(news)) return queue(news);
   const Member* known = table_.find(news.id());
-  if (!known || known->rank() != news.rank()) return;
+  const bool is_new = !known || news.rank() > known->rank();
+  if (is_new) {
+    if (learn(news)) queue(news);
+    return;
+  }
+  if (known->rank() != news.rank()) return;
   updates_.heard(news);
   if (news.status == MemberStatus::kSuspect) add_accuser(news);
 }
@@ -227,7 +231,8 @@ void Membership::greet() {
     // Halves of a cluster that was parted find each other by the seeds of either.
     greet_wait_ = kFirstGreet;
     greet_at_ = config_.observer ? kNever : now_ + kGreetInCompany;
-    if (!config_.observer) greet(seeds_[random_.below(seeds_.size())]);
+    if (!config_.observer && random_.chance(kGreetersInCompany / static_cast<double>(others())))
+      greet(seeds_[random_.below(seeds_.size())]);
     return;
   }
   std::vector<Endpoint> seeds = seeds_;

@@ -1,6 +1,6 @@
 // Membership: who is in the cluster, as one member sees it; sans-IO. SWIM (Das, Gupta, Motivala
 // 2002) with Lifeguard's corrections (Dadgar, Phillips, Currey 2017):
-//  - each second it pings a random member (membership_probe.cc); one that answers neither it nor
+//  - each second it pings a member (membership_probe.cc); one that answers neither it nor
 //    others on its behalf is suspected, and dead unless it says in time that it lives;
 //  - what changes is told at random and spreads like a rumour (update_queue.h);
 //  - whoever meets a member with another view exchanges what differs (membership_sync.cc).
@@ -38,19 +38,21 @@ inline constexpr std::size_t kFanout = 4;
 inline constexpr Duration kFreshDelay = std::chrono::milliseconds(10);
 inline constexpr Duration kFreshInterval = std::chrono::milliseconds(30);
 inline constexpr Duration kTellInterval = std::chrono::milliseconds(100);
-inline constexpr double kNewsBytesPerSecond = 50e3;
+inline constexpr double kNewsBytesPerSecond = 40e3;
 // Exchanging what differs.
 inline constexpr Duration kSyncInterval = std::chrono::seconds(3);     // between 2/3 and 4/3
 inline constexpr Duration kFastSync = std::chrono::milliseconds(300);  // while it brings much
 inline constexpr Duration kSyncPatience = std::chrono::seconds(1);
-inline constexpr double kSyncBytesPerSecond = 60e3;
+inline constexpr double kSyncBytesPerSecond = 45e3;
 inline constexpr std::size_t kMaxPacketsInAnswer = 16;
 inline constexpr std::size_t kMaxGuests = 32;
 // Finding others.
 inline constexpr Duration kFirstGreet = std::chrono::seconds(1);
 inline constexpr Duration kLastGreet = std::chrono::seconds(10);
 inline constexpr std::size_t kGreetAtOnce = 3;
+// In company about so many of all members greet a seed in each interval.
 inline constexpr Duration kGreetInCompany = std::chrono::seconds(30);
+inline constexpr double kGreetersInCompany = 30;
 inline constexpr Duration kReconnect = std::chrono::seconds(5);
 inline constexpr std::size_t kMaxSeeds = 256;
 // One who leaves says so for as long.
@@ -144,6 +146,11 @@ class Membership {
     std::vector<std::uint64_t> accusers;  // at most 1 + kConfirmations
     bool mine = false;                    // we are one of them
     bool last_call = false;
+  };
+  // Did not answer when we pinged it for another.
+  struct Silent {
+    MemberKey key;
+    Time at;
   };
   struct SentGreet {
     std::uint32_t number;
@@ -242,8 +249,10 @@ class Membership {
   std::uint32_t penalty_ = 0;
   std::optional<Probe> probe_;
   std::optional<PeerId> doubted_;
+  bool probe_successor_ = false;
   std::deque<SentPing> pings_;
   std::vector<RelayJob> relay_jobs_;
+  std::deque<Silent> silent_;  // at most kMaxRelayJobs, the latest
   absl::flat_hash_map<PeerId, Suspicion> suspicions_;
   std::set<std::pair<Time, PeerId>> deadlines_;  // of suspicions_
 

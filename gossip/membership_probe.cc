@@ -35,7 +35,12 @@ void Membership::start_probe() {
     doubted_.reset();
     if (target && !is_live(target->status)) target = nullptr;
   }
-  if (!target) target = random_other();
+  // In turn one at random, and the one that follows in the order of ids: so that it is also
+  // certain, and soon, that each is probed by somebody.
+  if (!target) {
+    probe_successor_ = !probe_successor_;
+    target = probe_successor_ ? table_.successor(config_.id) : random_other();
+  }
   if (!target) return;
   probe_ = Probe{target->key(), now_ + slowed(kAckTimeout), probe_at_};
   ping(target->key(), target->claim->endpoint, Purpose::kProbe, fresh_number());
@@ -102,9 +107,12 @@ void Membership::finish_relays() {
     const RelayJob job = relay_jobs_[i];
     relay_jobs_.erase(relay_jobs_.begin() + static_cast<std::ptrdiff_t>(i));
     send(job.asker_at, job.asker, RelayAnswer{job.answer_number, false});
-    // We saw it ourselves, and count as one more who did if we are well.
+    // A lost packet does not make a suspect; but if it is one, we have seen it too.
     const Member* target = table_.find(job.target.id);
-    if (penalty_ == 0 && target && target->key() == job.target) accuse(job.target.id);
+    if (penalty_ > 0 || !target || target->key() != job.target) continue;
+    if (target->status == MemberStatus::kSuspect) accuse(job.target.id);
+    silent_.push_back({job.target, now_});
+    if (silent_.size() > kMaxRelayJobs) silent_.pop_front();
   }
 }
 
@@ -185,6 +193,11 @@ void Membership::suspect(const News& news) {
   suspicion.deadline = now_ + kSuspicionMax;
   deadlines_.emplace(suspicion.deadline, news.id());
   add_accuser(news);
+  const MemberKey key{news.id(), news.claim->epoch};
+  if (std::any_of(silent_.begin(), silent_.end(), [&](const Silent& silent) {
+        return silent.key == key && silent.at + kSuspicionMin >= now_;
+      }))
+    accuse(news.id());
 }
 
 void Membership::add_accuser(const News& news) {

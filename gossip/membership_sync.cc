@@ -216,14 +216,23 @@ void Membership::on(const Sender& sender, const Want& want) {
   send_records(sender, records);
 }
 
-// Not told on: most of it is old, and who lacks it gets it the same way.
-void Membership::on(const Sender&, const Records& records) {
+// Not told on: most of it is old, and who lacks it gets it the same way. A digest does not show who
+// is dead, so the one who thinks them alive is told here.
+void Membership::on(const Sender& sender, const Records& records) {
+  std::vector<News> newer;
   for (const News& news : records.records) {
-    if (news.id() == config_.id)
+    if (news.id() == config_.id) {
       hear_of_self(news.claim->epoch, news.claim->incarnation, news.status);
-    else
-      gained_ += learn(news);
+      continue;
+    }
+    if (learn(news)) {
+      ++gained_;
+    } else if (const Member* known = table_.find(news.id());
+               known && !is_live(known->status) && is_live(news.status)) {
+      newer.push_back({known->claim, known->status, 0});
+    }
   }
+  if (!newer.empty() && is_proven(sender) && !config_.observer) send_records(sender, newer);
 }
 
 }  // namespace p2p::gossip
