@@ -39,10 +39,9 @@ inline constexpr Duration kFreshDelay = std::chrono::milliseconds(10);
 inline constexpr Duration kFreshInterval = std::chrono::milliseconds(30);
 inline constexpr Duration kTellInterval = std::chrono::milliseconds(100);
 inline constexpr double kNewsBytesPerSecond = 40e3;
-// Exchanging what differs.
-inline constexpr Duration kSyncInterval = std::chrono::seconds(3);     // between 2/3 and 4/3
+inline constexpr Duration kSyncInterval = std::chrono::seconds(2);     // between 2/3 and 4/3
 inline constexpr Duration kFastSync = std::chrono::milliseconds(300);  // while it brings much
-inline constexpr Duration kSyncPatience = std::chrono::seconds(1);
+inline constexpr Duration kSyncPatience = std::chrono::milliseconds(500);
 inline constexpr double kSyncBytesPerSecond = 45e3;
 inline constexpr std::size_t kMaxPacketsInAnswer = 16;
 inline constexpr std::size_t kMaxGuests = 32;
@@ -220,6 +219,7 @@ class Membership {
 
   // membership_sync.cc
   void hear_view(const ViewSummary& view);
+  bool has_much_to_gain() const;
   void start_sync();
   void send_digests(const Sender& to, std::uint32_t proof);
   std::uint32_t challenge_of(const Endpoint& endpoint) const;
@@ -261,7 +261,7 @@ class Membership {
   bool behind_ = false;     // somebody has another view
   std::size_t gained_ = 0;  // by what came since the last sync began
   Time synced_at_;
-  Duration sync_interval_{};
+  Duration sync_interval_ = kFastSync;
   std::vector<Guest> guests_;
 
   std::vector<Endpoint> seeds_;

@@ -26,18 +26,22 @@ void Membership::hear_view(const ViewSummary& view) {
   if (view == table_.summary()) {
     behind_ = false;
     sync_at_ = kNever;
+    sync_interval_ = kFastSync;
     return;
   }
   behind_ = true;
   if (sync_at_ != kNever) return;
   // What was told a moment ago is still on its way to somebody.
-  const Duration patience = sync_interval_ == kFastSync ? Duration{0} : kSyncPatience;
+  const Duration patience = has_much_to_gain() ? Duration{0} : kSyncPatience;
   sync_at_ = std::max(now_ + patience, jittered(synced_at_, sync_interval_, random_));
 }
 
-// With one at random: whoever it is may have what we lack.
+bool Membership::has_much_to_gain() const { return gained_ >= kMuch || others() < kMuch; }
+
+// With one at random: whoever it is may have what we lack. Where much changes all the time no view
+// is like another, so the wait grows.
 void Membership::start_sync() {
-  sync_interval_ = gained_ >= kMuch ? kFastSync : kSyncInterval;
+  sync_interval_ = has_much_to_gain() ? kFastSync : std::min(2 * sync_interval_, kSyncInterval);
   sync_at_ = jittered(now_, sync_interval_, random_);
   const Member* member = random_other();
   if (!member || (!is_speaking() && !config_.observer)) return;
@@ -49,11 +53,8 @@ void Membership::send_digests(const Sender& to, std::uint32_t proof) {
   for (std::size_t i = 0; i < kBuckets; ++i)
     digests.digests[i] = MemberTable::short_digest(table_.digests()[i]);
   if (!send_budgeted(to, digests)) return;
-  // Who has hardly begun has much to gain.
-  sync_interval_ = gained_ >= kMuch || others() < kMuch ? kFastSync : kSyncInterval;
   gained_ = 0;
   synced_at_ = now_;
-  sync_at_ = jittered(now_, sync_interval_, random_);
 }
 
 // ---- who is where it says ----

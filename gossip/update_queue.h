@@ -14,7 +14,7 @@
 
 namespace p2p::gossip {
 
-inline constexpr std::uint32_t kRetransmit = 4;
+inline constexpr std::uint32_t kRetransmit = 5;
 // Beyond it the oldest of the most told is dropped: a sync brings it.
 inline constexpr std::size_t kMaxUpdates = 2048;
 
