@@ -11,6 +11,8 @@ namespace {
 constexpr int kLooksPerCall = 2;
 constexpr double kLongestFill = 1e9;  // seconds: far more than any, and fits a Duration
 
+std::size_t hosts_of(const IpAddress& address) { return address.is_v4() ? 1 : kHostsOfNetwork; }
+
 }  // namespace
 
 RateLimiter::RateLimiter(RateLimit limit, std::size_t max_addresses)
@@ -24,7 +26,7 @@ RateLimiter::RateLimiter(RateLimit limit, std::size_t max_addresses)
 bool RateLimiter::allow(const IpAddress& address, Time now) {
   if (limit_.per_second == 0) return true;
   for (int i = 0; i < kLooksPerCall; ++i) forget_full(now);
-  const std::size_t hosts = address.is_v4() ? 1 : kHostsOfNetwork;
+  const std::size_t hosts = hosts_of(address);
   const IpAddress network = address.network();
   const auto found = index_.find(network);
   if (found != index_.end()) return take(buckets_[found->second].full_at, hosts, now);
@@ -32,6 +34,10 @@ bool RateLimiter::allow(const IpAddress& address, Time now) {
   index_.emplace(network, static_cast<std::uint32_t>(buckets_.size()));
   buckets_.push_back({network, now});
   return take(buckets_.back().full_at, hosts, now);
+}
+
+double RateLimiter::per_second(const IpAddress& address) const {
+  return limit_.per_second * static_cast<double>(hosts_of(address));
 }
 
 bool RateLimiter::take(Time& full_at, std::size_t hosts, Time now) const {

@@ -35,7 +35,8 @@ class RateLimiter {
   // Takes a token of the address's bucket; false where there is none.
   bool allow(const IpAddress& address, Time now);
 
-  const RateLimit& limit() const { return limit_; }
+  // Of this address: a network's is a multiple.
+  double per_second(const IpAddress& address) const;
   std::size_t address_count() const { return buckets_.size(); }
 
  private:

@@ -141,7 +141,7 @@ bool Transport::admit(const IpAddress& address) {
   const Time now = Loop::now();
   if (handshakes_.allow(address, now)) return true;
   if (excess_lines_.allow(address, now))
-    log_warn(absl::StrCat(address.to_string(), " opens more than ", handshakes_.limit().per_second,
+    log_warn(absl::StrCat(address.to_string(), " opens more than ", handshakes_.per_second(address),
                           " connections a second: those above are turned away (many hosts behind "
                           "one address? a tracker takes more with --handshakes-per-second)"));
   return false;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
 #include "base/check.h"
 
 namespace p2p::tracker {
@@ -27,7 +28,8 @@ Owner::Owner(OwnerConfig config, Random random, Time now)
     : config_(std::move(config)),
       random_(random.fork("owner")),
       now_(now),
-      table_(config_.limits, random) {}
+      table_(config_.limits, random),
+      announces_(config_.announces) {}
 
 void Owner::advance(Time now) {
   now_ = std::max(now_, now);
@@ -40,7 +42,8 @@ void Owner::on_timeout(Time now) { advance(now); }
 void Owner::on_connected(ConnectionId connection, const PeerId& peer, const IpAddress& observed,
                          Time now) {
   advance(now);
-  P2P_CHECK(connections_.try_emplace(connection, Connection{peer, observed, {}}).second);
+  P2P_CHECK(
+      connections_.try_emplace(connection, Connection{peer, observed, {}, Time::min()}).second);
 }
 
 void Owner::on_disconnected(ConnectionId connection, Time now) {
@@ -65,7 +68,7 @@ void Owner::forget(ConnectionId id) {
 void Owner::on_message(ConnectionId connection, const Message& message, Time now) {
   advance(now);
   const auto found = connections_.find(connection);
-  if (found == connections_.end()) return;
+  if (found == connections_.end() || !admit(connection, found->second, message)) return;
   if (const auto* announce = std::get_if<Announce>(&message)) {
     on_announce(connection, found->second, *announce);
   } else if (const auto* lookup = std::get_if<Lookup>(&message)) {
@@ -74,6 +77,35 @@ void Owner::on_message(ConnectionId connection, const Message& message, Time now
     forget(connection);
     actions_.push_back(CloseConnection{connection, "a peer sent a message that only owners send"});
   }
+}
+
+bool Owner::admit(ConnectionId id, Connection& connection, const Message& message) {
+  if (config_.announces.per_second == 0) return true;
+  if (connection.observed.is_loopback() && !config_.limits_loopback) return true;
+  const auto* announce = std::get_if<Announce>(&message);
+  const auto* lookup = std::get_if<Lookup>(&message);
+  if (announce == nullptr && lookup == nullptr) return true;
+  const auto due = static_cast<Duration::rep>(connection.swarms.size() + 1);
+  Time& until = connection.announced_until;
+  until = std::max(until, now_) + kAnnounceGap / due;
+  if (until - now_ > 2 * kAnnounceAhead) {
+    forget(id);
+    actions_.push_back(CloseConnection{id, "it announces too often, and goes on"});
+    return false;
+  }
+  const bool of_address = announces_.allow(connection.observed, now_);
+  // The end of an entry is less work than its refusal, and is not answered.
+  if (announce != nullptr && announce->event == Event::kStopped) return true;
+  const SwarmId& swarm = announce != nullptr ? announce->swarm : lookup->swarm;
+  if (until - now_ > kAnnounceAhead) {
+    refuse(id, swarm, "too many announces on one connection");
+    return false;
+  }
+  if (!of_address)
+    refuse(id, swarm,
+           absl::StrCat("too many announces from one address (",
+                        announces_.per_second(connection.observed), " a second)"));
+  return of_address;
 }
 
 void Owner::on_announce(ConnectionId id, Connection& connection, const Announce& announce) {

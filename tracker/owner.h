@@ -25,7 +25,7 @@
 //   only from a loopback connection.
 // - A peer beside its owner that connects over loopback is therefore found by other peers of that
 //   host only, unless it advertises an address and is trusted.
-// - Past a limit the announce is refused with a text; what was kept stays.
+// - Past a limit, and past a rate, the announce is refused with a text; what was kept stays.
 //
 // With `share` several owners know each other's peers through a store beside them (owner_store.cc):
 // - The table alone answers, at once. What is announced here goes out as StorePut and StoreRemove;
@@ -52,6 +52,7 @@
 #include "base/endpoint.h"
 #include "base/id.h"
 #include "base/random.h"
+#include "base/rate_limiter.h"
 #include "base/time.h"
 #include "tracker/messages.h"
 #include "tracker/peer_table.h"
@@ -65,6 +66,19 @@ inline constexpr double kLifeIntervals = 2.5;
 inline constexpr std::size_t kNewsPeers = 4;  // incomplete peers told of one newcomer
 inline constexpr std::size_t kFarPeers = 3;   // of other zones, for a gateway
 inline constexpr std::size_t kMaxSwarmsPerConnection = 4096;
+
+// How often peers may announce and look up.
+//
+// On a connection once in a second for each swarm that it has announced, and once more. An honest
+// peer asks every kHungryInterval at most. It may be ahead of that by 20 s: as many swarms as a
+// connection may have can be announced at once, and soon again. Past it, it is refused without any
+// work; who is as far ahead again does not listen, and is left.
+inline constexpr Duration kAnnounceGap = std::chrono::seconds(1);
+inline constexpr Duration kAnnounceAhead = std::chrono::seconds(20);
+// Of an address, over all its connections: at once what it may have entries. What is refused for
+// this is no reason to leave a connection: others of the address may be to blame.
+inline constexpr RateLimit kAnnouncesOfAddress{1000, 20'000};
+
 // Longer than any interval: a swarm with a peer that is connected stays shared.
 inline constexpr Duration kFollowFor = 2 * kMaxInterval;
 // Connections of a swarm that are pushed what the store knows; the others ask again in time.
@@ -87,6 +101,9 @@ struct OwnerConfig {
   // Where set, only this swarm is served: a seeder owns its own content and no other.
   std::optional<SwarmId> only_swarm;
   TableLimits limits;
+  RateLimit announces = kAnnouncesOfAddress;  // {}: as often as they like, on a connection too
+  // Loopback addresses too: without it they may announce as often as they like.
+  bool limits_loopback = false;
   bool share = false;  // through a store; at most limits.swarms swarms
   bool share_loopback = false;
 };
@@ -164,6 +181,7 @@ class Owner {
     IpAddress observed;
     // What was announced here and not stopped. Most connections have one: searched one by one.
     std::vector<SwarmId> swarms;
+    Time announced_until = Time::min();  // its rate would have allowed what it has sent by then
   };
   struct Self {
     PeerId peer;
@@ -180,6 +198,8 @@ class Owner {
   };
 
   void advance(Time now);
+  // False: it comes too often, and has had its answer.
+  bool admit(ConnectionId id, Connection& connection, const Message& message);
   void on_announce(ConnectionId id, Connection& connection, const Announce& announce);
   void on_stopped(ConnectionId id, Connection& connection, const SwarmId& swarm);
   void on_lookup(ConnectionId id, const Connection& connection, const Lookup& lookup);
@@ -218,6 +238,7 @@ class Owner {
   Random random_;
   Time now_;
   PeerTable table_;
+  RateLimiter announces_;
   absl::flat_hash_map<ConnectionId, Connection> connections_;
   absl::flat_hash_map<SwarmId, Self> selves_;
   absl::flat_hash_map<SwarmId, Followed> followed_;

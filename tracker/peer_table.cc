@@ -41,21 +41,23 @@ PeerTable::PeerTable(TableLimits limits, Random random)
 
 Status PeerTable::put(const SwarmId& swarm, const TableEntry& entry, const IpAddress& source) {
   const Slot slot = find_slot(swarm, entry.peer);
-  return slot == kNoSlot ? add(swarm, entry, source) : renew(slot, entry, source);
+  const IpAddress network = source.network();
+  return slot == kNoSlot ? add(swarm, entry, network) : renew(slot, entry, network);
 }
 
 Status PeerTable::add(const SwarmId& swarm, const TableEntry& entry, const IpAddress& source) {
   if (entry_count() >= limits_.entries)
     return limit(absl::StrCat("the table is full (", limits_.entries, " entries)"));
-  if (swarm_count() >= limits_.swarms && !swarm_of_id_.contains(swarm))
+  const bool founds = !swarm_of_id_.contains(swarm);
+  if (founds && swarm_count() >= limits_.swarms)
     return limit(absl::StrCat("the table is full (", limits_.swarms, " swarms)"));
-  P2P_TRY(count_address(source));
+  P2P_TRY(count_use(source, founds));
   const Slot slot = take_slot();
   Entry& added = at(slot);
   added.peer = entry.peer;
   added.endpoint = entry.endpoint;
   added.source = source;
-  added.swarm = take_swarm(swarm);
+  added.swarm = take_swarm(swarm, source);
   added.connection = entry.connection;
   added.expires = entry.expires;
   added.zone = kNoZone;
@@ -70,8 +72,8 @@ Status PeerTable::add(const SwarmId& swarm, const TableEntry& entry, const IpAdd
 Status PeerTable::renew(Slot slot, const TableEntry& entry, const IpAddress& source) {
   Entry& renewed = at(slot);
   if (renewed.source != source) {
-    P2P_TRY(count_address(source));
-    uncount_address(renewed.source);
+    P2P_TRY(count_use(source, false));
+    uncount_use(renewed.source, &Use::entries);
     renewed.source = source;
   }
   const std::uint8_t group = group_of(entry.endpoint, entry.complete);
@@ -262,22 +264,27 @@ PeerTable::Slot PeerTable::find_slot(const SwarmId& swarm, const PeerId& peer) c
   return slot == index_.end() ? kNoSlot : *slot;
 }
 
-Status PeerTable::count_address(const IpAddress& source) {
-  const auto counted = entries_of_address_.find(source);
-  const std::size_t count = counted == entries_of_address_.end() ? 0 : counted->second;
-  if (count >= limits_.entries_per_address)
-    return limit(
-        absl::StrCat("too many entries from one address (", limits_.entries_per_address, ")"));
-  ++entries_of_address_[source];
+Status PeerTable::count_use(const IpAddress& network, bool founds) {
+  const std::size_t hosts = network.is_v4() ? 1 : kHostsOfNetwork;
+  const std::size_t entries = limits_.entries_per_address * hosts;
+  const std::size_t swarms = limits_.swarms_per_address * hosts;
+  const auto counted = use_of_network_.find(network);
+  const Use use = counted == use_of_network_.end() ? Use{} : counted->second;
+  if (use.entries >= entries)
+    return limit(absl::StrCat("too many entries from one address (", entries, ")"));
+  if (founds && use.swarms >= swarms)
+    return limit(absl::StrCat("too many contents from one address (", swarms, ")"));
+  use_of_network_[network] = {use.entries + 1, use.swarms + (founds ? 1 : 0)};
   return {};
 }
 
-void PeerTable::uncount_address(const IpAddress& source) {
-  const auto counted = entries_of_address_.find(source);
-  if (--counted->second == 0) entries_of_address_.erase(counted);
+void PeerTable::uncount_use(const IpAddress& network, std::uint32_t Use::*counted) {
+  const auto found = use_of_network_.find(network);
+  --(found->second.*counted);
+  if (found->second.entries == 0 && found->second.swarms == 0) use_of_network_.erase(found);
 }
 
-std::uint32_t PeerTable::take_swarm(const SwarmId& id) {
+std::uint32_t PeerTable::take_swarm(const SwarmId& id, const IpAddress& founder) {
   if (const auto found = swarm_of_id_.find(id); found != swarm_of_id_.end()) return found->second;
   std::uint32_t number = static_cast<std::uint32_t>(swarms_.size());
   if (free_swarms_.empty()) {
@@ -287,6 +294,7 @@ std::uint32_t PeerTable::take_swarm(const SwarmId& id) {
     free_swarms_.pop_back();
   }
   swarms_[number].id = id;
+  swarms_[number].founder = founder;
   swarm_of_id_.emplace(id, number);
   return number;
 }
@@ -334,10 +342,11 @@ void PeerTable::erase(Slot slot) {
   leave_zone(slot);
   expiries_.erase(slot);
   Entry& entry = at(slot);
-  uncount_address(entry.source);
+  uncount_use(entry.source, &Use::entries);
   Swarm& swarm = swarms_[entry.swarm];
   if (size_of(swarm.groups) == 0) {
     swarm_of_id_.erase(swarm.id);
+    uncount_use(swarm.founder, &Use::swarms);
     swarm = Swarm{};  // the lists' memory goes with it
     free_swarms_.push_back(entry.swarm);
   }

@@ -34,9 +34,12 @@ using ConnectionId = std::uint64_t;  // the shell's name for a connection; never
 struct TableLimits {
   std::size_t swarms = 100'000;
   std::size_t entries = 1'000'000;  // at most 2^32 - 2
-  // Of one IP address, over all swarms: one host cannot fill the table. An IPv6 network is not
-  // counted as one host, since a whole cluster may be in one /64; `entries` bounds that.
+  // Of one address (IpAddress::network()), over all swarms: one host cannot fill the table. An IPv6
+  // network has kHostsOfNetwork times as many.
   std::size_t entries_per_address = 20'000;
+  // Swarms of which an address put the first entry, until their last is gone. The same for
+  // networks.
+  std::size_t swarms_per_address = 5'000;
   // Past these a newcomer's zone is as if it had named none: that costs locality, never a fetch.
   std::size_t zones = 20'000;
   std::size_t zones_per_swarm = 4096;
@@ -141,7 +144,7 @@ class PeerTable {
   struct Entry {
     PeerId peer;
     Endpoint endpoint;
-    IpAddress source;
+    IpAddress source;  // its network()
     std::uint8_t group = 0;
     std::uint32_t swarm = 0;
     std::uint32_t position = 0;  // in its group's list; of a free slot: the next free slot
@@ -159,6 +162,10 @@ class PeerTable {
     Groups groups;
     std::vector<Slot> gateways;  // of all its zones
     std::size_t zones = 0;
+    IpAddress founder;  // its network()
+  };
+  struct Use {
+    std::uint32_t entries = 0, swarms = 0;
   };
   // Of one swarm. Its members stand in its own lists and in the swarm's.
   struct Zone {
@@ -205,9 +212,10 @@ class PeerTable {
   Slot find_slot(const SwarmId& swarm, const PeerId& peer) const;
   Status add(const SwarmId& swarm, const TableEntry& entry, const IpAddress& source);
   Status renew(Slot slot, const TableEntry& entry, const IpAddress& source);
-  Status count_address(const IpAddress& source);
-  void uncount_address(const IpAddress& source);
-  std::uint32_t take_swarm(const SwarmId& id);
+  // Of a network: counts an entry, and the swarm that it founds.
+  Status count_use(const IpAddress& network, bool founds);
+  void uncount_use(const IpAddress& network, std::uint32_t Use::*counted);
+  std::uint32_t take_swarm(const SwarmId& id, const IpAddress& founder);
   Slot take_slot();
   TableEntry entry_at(Slot slot) const;
   void join_group(Slot slot, std::uint8_t group);
@@ -243,7 +251,7 @@ class PeerTable {
   std::vector<std::uint32_t> free_zones_;
   absl::flat_hash_map<ZoneKey, std::uint32_t> zone_of_name_;
   absl::flat_hash_set<Slot, SlotHash, SlotEqual> index_;
-  absl::flat_hash_map<IpAddress, std::uint32_t> entries_of_address_;
+  absl::flat_hash_map<IpAddress, Use> use_of_network_;
   // Never later than an entry's true expiry: a renewal leaves it, and expire() corrects it.
   ExpiryHeap expiries_;
 };

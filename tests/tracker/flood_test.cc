@@ -97,11 +97,13 @@ TEST_CASE("200000 entries take a bounded amount of memory and give it back to ne
 TEST_CASE("a peer that starts and stops without end leaves nothing behind") {
   Owner owner({}, Random(1), kStart);
   owner.on_connected(1, peer_id(1), host(1), kStart);
-  const auto churn = [&owner](int rounds) {
+  Time now = kStart;
+  const auto churn = [&](int rounds) {
     for (int i = 0; i < rounds; ++i) {
       const SwarmId swarm = swarm_id(static_cast<std::uint64_t>(i));
-      owner.on_message(1, announce_of(swarm, Event::kStarted, 4000, 50), kStart);
-      owner.on_message(1, announce_of(swarm, Event::kStopped, 4000, 50), kStart);
+      now += 2 * kAnnounceGap;
+      owner.on_message(1, announce_of(swarm, Event::kStarted, 4000, 50), now);
+      owner.on_message(1, announce_of(swarm, Event::kStopped, 4000, 50), now);
       drain(owner);
     }
   };

@@ -131,6 +131,7 @@ TEST_CASE("the interval follows the load between its bounds and is jittered by a
   config.min_interval = 30s;
   config.max_interval = 100s;
   config.announces_per_second = 10;
+  config.announces = {};
   Fixture f(config);
   f.connect(1);
   const auto bounds = [&f] {
@@ -160,6 +161,7 @@ TEST_CASE("the interval follows the load between its bounds and is jittered by a
 TEST_CASE("an interval never leaves what the wire and the announcers hold it to") {
   OwnerConfig config;
   config.min_interval = 1ms;
+  config.announces = {};
   Fixture shortest(config);
   shortest.connect(1);
   config.min_interval = 1000h;
@@ -455,7 +457,9 @@ TEST_CASE("the owner's own entry is not kept twice when it announces to itself")
 }
 
 TEST_CASE("the owner's own entry is handed out as often as any other") {
-  Fixture f;
+  OwnerConfig config;
+  config.announces = {};
+  Fixture f(config);
   const Endpoint self = endpoint("10.200.0.9:9");
   f.owner.set_self(kSwarm, peer_id(500), {self}, true);
   f.join(1, 100);

@@ -100,7 +100,9 @@ TEST_CASE("a peer with a zone is handed peers of it, and only its gateways some 
 }
 
 TEST_CASE("far peers are the gateways of other zones, the complete and those without a zone") {
-  Cluster f;
+  OwnerConfig config;
+  config.announces = {};
+  Cluster f(config);
   f.fill("a", 1, 3);
   f.fill("b", 101, 50);
   f.fill("", 201, 3);
