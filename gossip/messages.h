@@ -129,7 +129,7 @@ std::size_t encoded_bytes(const News& news);
 
 Bytes encode_packet(const Packet& packet);
 // Malformed bytes are an error that names the field. Every claim in it has an endpoint that could
-// be dialed. `sender` completes what a packet says of its sender.
+// be dialed.
 Result<Packet> decode_packet(ByteView bytes);
 
 }  // namespace p2p::gossip

@@ -1,0 +1,159 @@
+#include "tests/gossip/support.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace p2p::gossip::test {
+namespace {
+
+constexpr std::uint64_t kMaxU64 = ~std::uint64_t{0};
+constexpr std::uint16_t kPort = 7946;
+
+std::uint32_t random_u32(Random& random) {
+  return static_cast<std::uint32_t>(random_number(random, 0xffffffff));
+}
+Incarnation random_incarnation(Random& random) {
+  return static_cast<Incarnation>(random_number(random, kMaxIncarnation));
+}
+std::uint16_t random_port(Random& random) {
+  return static_cast<std::uint16_t>(random_number(random, 0xffff));
+}
+MemberStatus random_status(Random& random) {
+  return static_cast<MemberStatus>(random.below(kMemberStatuses));
+}
+Endpoint endpoint_or_none(Random& random) {
+  return random.chance(0.3) ? Endpoint{} : random_endpoint(random);
+}
+SelfClaim random_self(Random& random) {
+  return {random_incarnation(random), endpoint_or_none(random), random_port(random)};
+}
+YouAre random_you(Random& random) { return {random_incarnation(random), random_status(random)}; }
+ViewSummary random_view(Random& random) {
+  return {random_number(random, kMaxU64), random_u32(random)};
+}
+
+// Packets' lists are as long as fits; each length is as likely.
+std::vector<News> random_list(Random& random, std::size_t max) {
+  std::vector<News> news;
+  std::size_t bytes = 8;
+  for (std::size_t left = random.below(max + 1); left > 0; --left) {
+    News item = random_news(random);
+    bytes += encoded_bytes(item);
+    if (bytes > kMaxPacketBytes) break;
+    news.push_back(std::move(item));
+  }
+  return news;
+}
+
+Bucket random_bucket(Random& random) {
+  Bucket bucket;
+  bucket.bucket = static_cast<std::uint8_t>(random.below(kBuckets));
+  bucket.parts = 1u << random.below(9);
+  bucket.part = static_cast<std::uint32_t>(random.below(bucket.parts));
+  bucket.entries.resize(random.below(kMaxBucketEntries + 1));
+  for (BucketEntry& entry : bucket.entries)
+    entry = {random_number(random, kMaxU64), random_number(random, kMaxU64),
+             random_incarnation(random)};
+  return bucket;
+}
+
+}  // namespace
+
+PeerId id_of(std::uint8_t fill) { return *PeerId::from_bytes(Bytes(PeerId::kSize, fill)); }
+
+PeerId random_id(Random& random) {
+  PeerId id;
+  for (std::uint8_t& byte : id.bytes) byte = static_cast<std::uint8_t>(random.next());
+  return id;
+}
+
+Endpoint address(std::uint32_t number) {
+  std::uint8_t bytes[4];
+  put_u32(bytes, 10u << 24 | (number & 0xffffff));
+  return {IpAddress::from_bytes(bytes).value(), kPort};
+}
+
+Endpoint address6(std::uint32_t number) {
+  std::uint8_t bytes[16] = {0x20, 0x01, 0x0d, 0xb8};
+  put_u32(bytes + 12, number);
+  return {IpAddress::from_bytes(bytes).value(), kPort};
+}
+
+Endpoint random_endpoint(Random& random) {
+  const auto number = static_cast<std::uint32_t>(random.next());
+  return random.chance(0.5) ? address(number) : address6(number);
+}
+
+std::uint64_t random_number(Random& random, std::uint64_t max) {
+  return std::min(max, random.next() >> random.below(64));
+}
+
+News random_news(Random& random) {
+  return {std::make_shared<Claim>(Claim{random_id(random), random_number(random, kMaxU64),
+                                        random_incarnation(random), random_endpoint(random),
+                                        random_port(random)}),
+          random_status(random), random_number(random, kMaxU64)};
+}
+
+ClaimPtr claim_of(const PeerId& id, std::uint64_t epoch, Incarnation incarnation) {
+  return std::make_shared<Claim>(Claim{id, epoch, incarnation, address(id.bytes[0]), 7000});
+}
+
+const char* kind_name(std::size_t kind) {
+  static constexpr const char* kNames[] = {"Ping",   "Ack",     "Relay",  "RelayAnswer",
+                                           "Greet",  "Welcome", "Gossip", "Digests",
+                                           "Bucket", "Want",    "Records"};
+  static_assert(std::size(kNames) == kKinds);
+  return kNames[kind];
+}
+
+Packet random_packet(std::size_t kind, Random& random) {
+  const std::uint32_t number = random_u32(random);
+  switch (kind) {
+    case 0:
+      return Ping{number,
+                  random.chance(0.5),
+                  random_self(random),
+                  random_you(random),
+                  endpoint_or_none(random),
+                  random_view(random)};
+    case 1:
+      return Ack{number,
+                 random_u32(random),
+                 random_self(random),
+                 random_you(random),
+                 endpoint_or_none(random),
+                 random_view(random)};
+    case 2:
+      return Relay{
+          number, {random_id(random), random_number(random, kMaxU64)}, random_endpoint(random)};
+    case 3:
+      return RelayAnswer{number, random.chance(0.5)};
+    case 4:
+      return Greet{number};
+    case 5:
+      return Welcome{number, random_self(random), endpoint_or_none(random),
+                     random_list(random, kMaxIntroductions)};
+    case 6:
+      return Gossip{random_list(random, kMaxNewsInPacket)};
+    case 7: {
+      Digests digests{number, random_u32(random), {}};
+      for (std::uint32_t& digest : digests.digests) digest = random_u32(random);
+      return digests;
+    }
+    case 8:
+      return random_bucket(random);
+    case 9: {
+      Want want;
+      want.tags.resize(random.below(kMaxWanted + 1));
+      for (std::uint64_t& tag : want.tags) tag = random.next();
+      return want;
+    }
+    default:
+      P2P_CHECK(kind == 10);
+      return Records{random_list(random, kMaxNewsInPacket)};
+  }
+}
+
+}  // namespace p2p::gossip::test
