@@ -11,6 +11,16 @@ namespace {
 constexpr std::string_view kScheme = "p2p://";
 constexpr std::size_t kIdCharacters = 43;  // ceil(32 * 8 / 6)
 
+struct AddressKind {
+  const char* key;
+  const char* name;
+  std::vector<HostPort> Link::*addresses;
+};
+// In the order in which they stand in a link.
+constexpr AddressKind kAddressKinds[] = {{"t=", "tracker", &Link::trackers},
+                                         {"j=", "member", &Link::members},
+                                         {"s=", "seeder", &Link::seeders}};
+
 // Nothing of the link is repeated: a link that lost its '#' has the secret in its last address, and
 // errors end up in logs.
 Error broken(const std::string& problem) {
@@ -37,13 +47,13 @@ Result<ContentId> parse_content(std::string_view text) {
 }
 
 Status parse_address(std::string_view part, std::size_t number, Link& link) {
-  const bool tracker = part.starts_with("t=");
-  if (!tracker && !part.starts_with("s="))
-    return broken(
-        absl::StrCat("part ", number, " after the content id begins with neither 't=' nor 's='"));
-  const std::string name =
-      absl::StrCat(tracker ? "tracker" : "seeder", " address in part ", number);
-  std::vector<HostPort>& addresses = tracker ? link.trackers : link.seeders;
+  const auto kind = std::find_if(std::begin(kAddressKinds), std::end(kAddressKinds),
+                                 [&](const AddressKind& k) { return part.starts_with(k.key); });
+  if (kind == std::end(kAddressKinds))
+    return broken(absl::StrCat("part ", number,
+                               " after the content id begins with none of 't=', 'j=' and 's='"));
+  const std::string name = absl::StrCat(kind->name, " address in part ", number);
+  std::vector<HostPort>& addresses = link.*kind->addresses;
   if (addresses.size() == kMaxLinkAddresses)
     return broken(absl::StrCat("the ", name, " is more than ", kMaxLinkAddresses, " of its kind"));
   Result<HostPort> address = HostPort::parse(part.substr(2));
@@ -51,11 +61,6 @@ Status parse_address(std::string_view part, std::size_t number, Link& link) {
     return broken(absl::StrCat("the ", name, " is no HOST:PORT with a port from 1 to 65535"));
   addresses.push_back(*std::move(address));
   return {};
-}
-
-void append_addresses(std::string& text, const char* key, const std::vector<HostPort>& addresses) {
-  for (const HostPort& address : addresses)
-    absl::StrAppend(&text, "/", key, "=", address.host, ":", address.port);
 }
 
 }  // namespace
@@ -90,8 +95,9 @@ Result<Link> Link::parse(std::string_view text) {
 
 std::string Link::to_string() const {
   std::string text = absl::StrCat(std::string(kScheme), id_text(content));
-  append_addresses(text, "t", trackers);
-  append_addresses(text, "s", seeders);
+  for (const AddressKind& kind : kAddressKinds)
+    for (const HostPort& address : this->*kind.addresses)
+      absl::StrAppend(&text, "/", kind.key, address.host, ":", address.port);
   if (secret) absl::StrAppend(&text, "#", secret->reveal());
   return text;
 }

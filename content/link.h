@@ -1,12 +1,12 @@
 // Link: the one line a person copies. It names the content, says where to ask, and carries the join
 // secret.
 //
-//   p2p://CONTENT/t=HOST:PORT/s=HOST:PORT#SECRET
+//   p2p://CONTENT/t=HOST:PORT/j=HOST:PORT/s=HOST:PORT#SECRET
 //
-// CONTENT and SECRET are 32 bytes in base64url without padding (43 characters). t= is a tracker, s=
-// a seeder; any number up to the limit, in no order of preference. IPv6 stands without brackets
-// (the last colon parts the port), so that no shell needs quotes. Without #SECRET the content is
-// closed by a cluster key.
+// CONTENT and SECRET are 32 bytes in base64url without padding (43 characters). t= is a tracker, j=
+// a member of the cluster whose hash table knows the content, s= a seeder; any number up to the
+// limit, in no order of preference. IPv6 stands without brackets (the last colon parts the port),
+// so that no shell needs quotes. Without #SECRET the content is closed by a cluster key.
 #pragma once
 
 #include <optional>
@@ -29,6 +29,7 @@ struct Link {
   std::vector<HostPort> trackers;
   std::vector<HostPort> seeders;
   std::optional<Secret> secret;
+  std::vector<HostPort> members;  // where their datagrams come in
 
   static Result<Link> parse(std::string_view text);  // errors: kMalformed
   std::string to_string() const;

@@ -26,7 +26,7 @@ Membership::Membership(MembershipConfig config, Random random, Time now)
       random_(random.fork("membership")),
       secret_(random_.next()),
       now_(now),
-      endpoint_is_learned_(!config_.endpoint.is_dialable()),
+      endpoint_is_learned_(config_.endpoint_is_guess || !config_.endpoint.is_dialable()),
       synced_at_(now),
       told_at_(now) {
   // Members that start together do not act together.
@@ -140,11 +140,13 @@ void Membership::hear_self_claim(const Sender& sender, const SelfClaim& self) {
         MemberStatus::kAlive, 0});
 }
 
-// Two who agree that we are elsewhere than we say are believed, unless we were told where we are.
+// Two who agree that we are elsewhere than we say are believed, and the first of all alone, unless
+// we were told where we are.
 void Membership::hear_seen(const Sender& sender, const Endpoint& seen) {
   if (config_.observer || !endpoint_is_learned_ || !seen.is_dialable() || seen == config_.endpoint)
     return;
-  if (is_speaking() && !(witness_ && witness_->second == seen && witness_->first != sender.id)) {
+  if (is_speaking() && others() > 0 &&
+      !(witness_ && witness_->second == seen && witness_->first != sender.id)) {
     witness_ = {sender.id, seen};
     return;
   }

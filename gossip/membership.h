@@ -55,12 +55,13 @@ inline constexpr double kGreetersInCompany = 30;
 inline constexpr Duration kReconnect = std::chrono::seconds(5);
 inline constexpr std::size_t kMaxSeeds = 256;
 // One who leaves says so for as long.
-inline constexpr Duration kLeaving = std::chrono::milliseconds(500);
+inline constexpr Duration kLeaving = std::chrono::milliseconds(300);
 
 struct MembershipConfig {
   PeerId id;
   std::uint64_t epoch = 0;
-  Endpoint endpoint;  // not dialable: the one that others see
+  Endpoint endpoint;               // not dialable: the one that others see
+  bool endpoint_is_guess = false;  // others are believed who see another
   std::uint16_t service_port = 0;
   bool observer = false;  // looks on, and is in nobody's view
 };
@@ -74,7 +75,11 @@ struct SendPacket {
 struct Superseded {
   std::uint64_t epoch = 0;  // the later one
 };
-using MembershipAction = std::variant<SendPacket, Superseded>;
+// It answered a reach().
+struct Reached {
+  PeerId id;
+};
+using MembershipAction = std::variant<SendPacket, Superseded, Reached>;
 
 // Who sent a packet, as its datagram proves, and from where, which it does not.
 struct Sender {
@@ -96,6 +101,8 @@ class Membership {
   void set_service_port(std::uint16_t port, Time now);
   // Somebody could not reach it: it is probed next.
   void doubt(const PeerId& id, Time now);
+  // Pings it, once; answered by Reached or by nothing.
+  void reach(const PeerId& id, Time now);
   // Says so to others for kLeaving; then left() and no more actions.
   void leave(Time now);
   bool left() const { return left_; }
@@ -120,7 +127,7 @@ class Membership {
 
  private:
   using Member = MemberTable::Member;
-  enum class Purpose : std::uint8_t { kProbe, kRelay, kSync, kLastCall };
+  enum class Purpose : std::uint8_t { kProbe, kRelay, kSync, kLastCall, kReach };
   struct SentPing {
     std::uint32_t number;
     Purpose purpose;

@@ -7,7 +7,7 @@
 namespace p2p::gossip {
 namespace {
 
-constexpr std::size_t kMaxSentPings = 64;
+constexpr std::size_t kMaxSentPings = 1024;
 // So many suspects are judged at one time; the others a moment later.
 constexpr int kJudgedAtOnce = 64;
 
@@ -52,6 +52,13 @@ void Membership::doubt(const PeerId& id, Time now) {
   if (left_ || id == config_.id || !member || member->status != MemberStatus::kAlive) return;
   doubted_ = id;
   if (!probe_) probe_at_ = std::min(probe_at_, now_);
+}
+
+void Membership::reach(const PeerId& id, Time now) {
+  advance(now);
+  const Member* member = table_.find(id);
+  if (left_ || id == config_.id || !member) return;
+  ping(member->key(), member->claim->endpoint, Purpose::kReach, fresh_number());
 }
 
 // It did not answer in time: others may reach it, and one packet may have been lost.
@@ -157,6 +164,7 @@ void Membership::on(const Sender& sender, const Ack& ack) {
   hear_you(ack.you);
   hear_seen(sender, ack.seen);
   if (pinged.endpoint == sender.from) prove(sender);
+  if (pinged.purpose == Purpose::kReach) actions_.push_back(Reached{sender.id});
   if (pinged.purpose == Purpose::kRelay) {
     const auto job = std::find_if(relay_jobs_.begin(), relay_jobs_.end(),
                                   [&](const RelayJob& j) { return j.ping_number == ack.number; });

@@ -116,6 +116,7 @@ void AnnounceClient::lost(tracker::OwnerNumber owner, const Error& why) {
     log_debug("owner " + state.address.where.to_string() + ": " + why.message);
   state.last_failure = why.message;
   announcer_.on_owner_disconnected(owner, Loop::now());
+  if (on_lost_) on_lost_(state.address.where);
 }
 
 void AnnounceClient::set_progress(std::uint16_t have_permille, bool complete) {
@@ -146,7 +147,7 @@ std::vector<std::string> AnnounceClient::failures() const {
 }
 
 bool AnnounceClient::all_failed() const {
-  return std::all_of(owners_.begin(), owners_.end(), [](const auto& entry) {
+  return !owners_.empty() && std::all_of(owners_.begin(), owners_.end(), [](const auto& entry) {
     return entry.second.failed && !entry.second.answered;
   });
 }

@@ -31,6 +31,9 @@ class AnnounceClient {
   // An address that stands twice counts once.
   void set_owners(const std::vector<OwnerAddress>& ranked);
 
+  // Called with an owner that could not be reached, or whose connection broke.
+  void set_on_lost(std::function<void(const HostPort&)> on_lost) { on_lost_ = std::move(on_lost); }
+
   // Is this one of our connections to an owner?
   bool owns(ConnectionId id) const { return by_connection_.contains(id); }
   void on_opened(ConnectionId id);
@@ -44,7 +47,7 @@ class AnnounceClient {
   // How each owner stands, for the person: the last failure, or that it knows of nobody; empty
   // while it is well.
   std::vector<std::string> failures() const;
-  // Have all owners failed to answer at least once, and none answered yet?
+  // Are there owners, and have all failed to answer at least once, and none answered yet?
   bool all_failed() const;
   bool any_refused() const;
 
@@ -73,6 +76,7 @@ class AnnounceClient {
   tracker::Announcer announcer_;
   Timer timer_;
   std::function<void(const std::vector<tracker::PeerRecord>&)> on_found_;
+  std::function<void(const HostPort&)> on_lost_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

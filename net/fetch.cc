@@ -76,7 +76,9 @@ Status Fetch::run() {
 
 Status Fetch::start() {
   TransportConfig transport;
-  transport.accepted_psks = {config_.psk};
+  transport.keys = config_.identity;
+  transport.accepted_psks =
+      accepted_keys(config_.psk, config_.gossip ? config_.gossip->keys : Keyring());
   transport.lanes = config_.lanes;
   transport.timeouts = config_.timeouts;
   node_ = std::make_unique<Node>(loop_, std::move(transport));
@@ -106,6 +108,7 @@ Status Fetch::start() {
   node_->join_swarm(std::move(session), std::move(handlers));
 
   announce(swarm);
+  if (config_.gossip) P2P_TRY(join_cluster(swarm));
   find_link_seeders();
   tick_timer_.arm(Loop::now() + kProgressInterval);
   return {};
@@ -124,6 +127,29 @@ void Fetch::announce(const SwarmId& swarm) {
   announcer.listen_port = node_->transport().local().port;
   announce_to_link(*node_, owners, std::move(announcer));
   node_->refresh_announcers();  // so that the first announce asks for peers
+}
+
+// Who only wants the manifest does not listen, and is no member.
+Status Fetch::join_cluster(const SwarmId& swarm) {
+  config_.gossip->observer |= config_.manifest_only;
+  if (!config_.gossip->observer) {
+    tracker::OwnerConfig owner;
+    owner.trust_advertised = config_.gossip->is_closed;
+    node_->answer_announces(owner);
+  }
+  const auto joined = node_->join_cluster(*config_.gossip, [this] {
+    end(Error{ErrorCode::kExists,
+              "another process has the identity of this member; stop it, or "
+              "give this one another --gossip port"});
+  });
+  if (!joined) return joined.error();
+  tracker::AnnouncerConfig announcer;
+  announcer.swarm = swarm;
+  announcer.zone = config_.zone;
+  announcer.listen_port = node_->transport().local().port;
+  node_->announce_to_table(std::move(announcer));
+  node_->refresh_announcers();
+  return {};
 }
 
 void Fetch::find_link_seeders() {
@@ -245,6 +271,9 @@ std::string Fetch::what_was_tried() const {
   for (const AnnounceClient& announcer : node_->announcers())
     for (const std::string& text : announcer.failures())
       if (!text.empty()) texts.insert(text);
+  if (const GossipService* gossip = node_->gossip();
+      gossip && gossip->membership().table().live() <= (config_.gossip->observer ? 0 : 1))
+    texts.insert("no member of the cluster answers");
   if (texts.empty()) return "nobody answered";
   const std::size_t more = texts.size() > kShownFailures ? texts.size() - kShownFailures : 0;
   for (std::size_t i = 0; i < more; ++i) texts.erase(std::prev(texts.end()));

@@ -38,7 +38,10 @@ struct FetchConfig {
   // when not given.
   std::optional<std::filesystem::path> output;
   std::optional<Endpoint> listen;
-  std::string zone;  // where this host is (base/zone.h)
+  // As a member of a cluster, whose hash table is asked too.
+  std::optional<GossipConfig> gossip;
+  KeyPair identity = KeyPair::random();  // of the member, and of the peer
+  std::string zone;                      // where this host is (base/zone.h)
   bool overwrite = false;
   // How long it goes on seeding afterwards. Not said: kCourtesy, where neighbours are not complete
   // (in a simulated swarm with slow hosts in it, the last of the others were done a third sooner).
@@ -89,6 +92,7 @@ class Fetch {
  private:
   Status start();
   void announce(const SwarmId& swarm);
+  Status join_cluster(const SwarmId& swarm);
   void find_link_seeders();
   void on_manifest(Bytes encoded);
   void open_store();

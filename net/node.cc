@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "crypto/keys.h"
+#include "gossip/ownership.h"
 #include "net/address.h"
 #include "net/log.h"
 
@@ -30,6 +31,65 @@ AnnounceClient& Node::announce_to(const std::vector<OwnerAddress>& ranked,
       loop_, transport_, ranked, std::move(config),
       random_.fork("announcer " + std::to_string(announcers_.size())),
       [this](const std::vector<tracker::PeerRecord>& found) { add_candidates(found); });
+}
+
+Result<Endpoint> Node::join_cluster(GossipConfig config, std::function<void()> on_superseded) {
+  P2P_CHECK(owner_service_ || config.observer);
+  table_psk_ = config.keys[0];
+  GossipHandlers handlers;
+  handlers.on_change = [this] { rank_members(); };
+  handlers.on_superseded = std::move(on_superseded);
+  gossip_.emplace(loop_, std::move(config), transport_.self(), random_.fork("cluster"),
+                  std::move(handlers));
+  return gossip_->start(transport_.local().port);
+}
+
+void Node::announce_to_table(tracker::AnnouncerConfig config) {
+  config.spread = gossip::kOwners;
+  table_config_ = config;
+  table_announcer_ = &announce_to({}, std::move(config));
+  table_announcer_->set_on_lost([this](const HostPort& where) { doubt_owner(where); });
+  rank_members();
+}
+
+// Whoever is not reached by TCP is pinged at once: a crash is found sooner than by chance.
+void Node::doubt_owner(const HostPort& where) {
+  const auto found = table_owners_.find(where);
+  if (found != table_owners_.end()) gossip_->doubt(found->second);
+}
+
+// This node's own table is told by own_entry(); the others by announces. A few more than the spread
+// are named, so that an old owner is left only when a new one has answered.
+void Node::rank_members() {
+  if (!table_announcer_) return;
+  std::vector<OwnerAddress> ranked;
+  table_owners_.clear();
+  for (const gossip::ClaimPtr& owner :
+       gossip::owners_of(gossip_->membership().table(), table_config_->swarm, 2 * gossip::kOwners))
+    if (owner->id != transport_.self()) {
+      ranked.push_back({{owner->endpoint.address.to_string(), owner->service_port}, table_psk_});
+      table_owners_.emplace(ranked.back().where, owner->id);
+    }
+  table_announcer_->set_owners(ranked);
+}
+
+void Node::own_entry() {
+  if (!table_announcer_ || !owner_service_) return;
+  const bool complete = session_->running() && session_->swarm().complete();
+  if (own_complete_ == complete) return;
+  own_complete_ = complete;
+  std::vector<Endpoint> endpoints = table_config_->advertised;
+  if (endpoints.empty()) endpoints = reachable_endpoints(transport_.local());
+  owner_service_->set_self(table_config_->swarm, std::move(endpoints), complete,
+                           table_config_->zone);
+}
+
+void Node::set_cluster_keys(const Keyring& keys, const std::optional<Secret>& own) {
+  transport_.set_accepted_psks(accepted_keys(own, keys));
+  if (!gossip_) return;
+  table_psk_ = keys[0];
+  gossip_->set_keys(keys);
+  rank_members();
 }
 
 AnnounceClient* Node::announcer_of(ConnectionId id) {
@@ -58,6 +118,7 @@ void Node::refresh_announcers() {
     tell_progress(announcer);
     announcer.set_wanted(session_->wanted(), starving);
   }
+  own_entry();
 }
 
 void Node::tell_progress(AnnounceClient& announcer) {
@@ -71,6 +132,7 @@ void Node::tell_progress(AnnounceClient& announcer) {
 void Node::stop() {
   for (AnnounceClient& announcer : announcers_) announcer.stop();
   if (session_) session_->stop();
+  if (gossip_) gossip_->leave();
   for (const auto& [id, connection] : opened_) transport_.close(id);
 }
 
@@ -122,6 +184,10 @@ void Node::hand_on(ConnectionId id, OpenConnection& connection, const WireMessag
                     tracker::Message(tracker::Refusal{{}, "this peer does not answer announces"}));
     return close(id, connection, "announces to a peer that is no owner");
   }
+  // The cluster's keys open the table, which knows swarms by their ids alone; a content is for
+  // those who have its own key, the first.
+  if (!from.outbound && from.psk_index != 0)
+    return close(id, connection, "has no key of the swarm");
   if (session_) return session_->on_message(id, from, std::get<peer::Message>(message));
   transport_.send(
       id, peer::Message(peer::Bye{peer::ByeReason::kNotServed, "a tracker holds no contents"}));
@@ -155,6 +221,14 @@ void Node::close_silent() {
     unheard_.pop_front();
   }
   if (!unheard_.empty()) silent_timer_.arm(unheard_.front().first);
+}
+
+std::vector<Secret> accepted_keys(const std::optional<Secret>& own, const Keyring& keys) {
+  std::vector<Secret> accepted;
+  if (own) accepted.push_back(*own);
+  for (std::size_t i = 0; i < keys.size(); ++i)
+    if (!own || !(keys[i] == *own)) accepted.push_back(keys[i]);
+  return accepted;
 }
 
 Endpoint default_listen_endpoint() {

@@ -1,13 +1,16 @@
 // Node: one process's parts, composed. A transport, and on it any of: answering announces,
-// announcing, a swarm. It hands each event to the part it is for.
+// announcing, a swarm; beside it a membership of the cluster, whose members own the hash table. It
+// hands each event to the part it is for.
 #pragma once
 
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 
 #include "absl/container/flat_hash_map.h"
 #include "net/announce_client.h"
+#include "net/gossip_service.h"
 #include "net/loop.h"
 #include "net/owner_service.h"
 #include "net/swarm_session.h"
@@ -31,11 +34,23 @@ class Node {
   // In the order of the calls.
   const std::deque<AnnounceClient>& announcers() const { return announcers_; }
 
+  // After answer_announces() and the transport's listen(): as a member this node owns swarms that
+  // others announce. At most once. Where its datagrams come in.
+  Result<Endpoint> join_cluster(GossipConfig config, std::function<void()> on_superseded);
+  // The owners of the swarm are the members that the hash table names, as they come and go. After
+  // join_cluster(), once.
+  void announce_to_table(tracker::AnnouncerConfig config);
+  // The members' keys from now on, and of those who announce: beside `own`, of the swarm.
+  void set_cluster_keys(const Keyring& keys, const std::optional<Secret>& own);
+  GossipService* gossip() { return gossip_ ? &*gossip_ : nullptr; }
+  const GossipService* gossip() const { return gossip_ ? &*gossip_ : nullptr; }
+  const AnnounceClient* table_announcer() const { return table_announcer_; }
+
   // Brings the announcers up to date with the swarm: progress, and how many peers are wanted.
   void refresh_announcers();
   // Says good-bye to everybody. The loop must run until quiet() for it to be heard.
   void stop();
-  bool quiet() const { return opened_.empty(); }
+  bool quiet() const { return opened_.empty() && (!gossip_ || gossip_->left()); }
 
   Loop& loop() { return loop_; }
   Transport& transport() { return transport_; }
@@ -60,6 +75,9 @@ class Node {
   void close_silent();
   AnnounceClient* announcer_of(ConnectionId id);
   void tell_progress(AnnounceClient& announcer);
+  void rank_members();
+  void own_entry();
+  void doubt_owner(const HostPort& where);
   void add_candidates(const std::vector<tracker::PeerRecord>& found);
 
   Loop& loop_;
@@ -69,10 +87,19 @@ class Node {
   std::optional<OwnerService> owner_service_;
   std::deque<AnnounceClient> announcers_;  // which stay where they are
   std::optional<SwarmSession> session_;
+  std::optional<GossipService> gossip_;
+  AnnounceClient* table_announcer_ = nullptr;  // of announcers_
+  std::optional<tracker::AnnouncerConfig> table_config_;
+  std::optional<bool> own_complete_;  // as our own owner knows it
+  std::map<HostPort, PeerId> table_owners_;
+  Secret table_psk_;
   absl::flat_hash_map<ConnectionId, OpenConnection> opened_;
   std::deque<std::pair<Time, ConnectionId>> unheard_;  // in the order of their deadlines
   Timer silent_timer_;
 };
+
+// What listens for a swarm and as a member takes: the swarm's key first, then the cluster's.
+std::vector<Secret> accepted_keys(const std::optional<Secret>& own, const Keyring& keys);
 
 // The endpoint to listen on when nobody says: any free port, both families where the host has IPv6.
 Endpoint default_listen_endpoint();

@@ -12,7 +12,7 @@ namespace p2p::net {
 namespace {
 
 constexpr Duration kRefreshInterval = std::chrono::seconds(1);
-constexpr Duration kGoodbye = std::chrono::milliseconds(300);
+constexpr Duration kGoodbye = std::chrono::milliseconds(300) + gossip::kLeaving;
 
 std::vector<HostPort> all_trackers(const SeedConfig& config) {
   std::vector<HostPort> all = new_trackers({}, config.trackers);
@@ -54,7 +54,8 @@ Status Seed::check_trackers() const {
 Result<Link> Seed::start() {
   P2P_TRY(check_trackers());
   TransportConfig transport;
-  transport.accepted_psks = {psk_};
+  transport.keys = config_.identity;
+  transport.accepted_psks = accepted_keys(psk_, config_.gossip ? config_.gossip->keys : Keyring());
   transport.lanes = config_.lanes;
   transport.timeouts = config_.timeouts;
   node_ = std::make_unique<Node>(loop_, std::move(transport));
@@ -89,14 +90,18 @@ Result<Link> Seed::start() {
 
   const std::vector<Endpoint> own = own_endpoints();
   tracker::OwnerConfig owner;
-  owner.only_swarm = swarm;
+  // A member owns what the table gives it.
+  if (!config_.gossip) owner.only_swarm = swarm;
+  owner.trust_advertised = config_.gossip && config_.gossip->is_closed;
   node_->answer_announces(owner);
   node_->owner_service()->set_self(swarm, own, true, config_.zone);
 
   announce(swarm, mapped_port);
+  if (config_.gossip) P2P_TRY(join_cluster(swarm, mapped_port));
   tick_timer_.arm(Loop::now() + kRefreshInterval);
 
-  Link link{content, all_trackers(config_), config_.seeders, config_.link_secret};
+  Link link{content, all_trackers(config_), config_.seeders, config_.link_secret,
+            member_addresses()};
   for (const HostPort& address : own_addresses())
     if (link.seeders.size() < kMaxLinkAddresses &&
         std::find(link.seeders.begin(), link.seeders.end(), address) == link.seeders.end())
@@ -119,6 +124,33 @@ void Seed::announce(const SwarmId& swarm, std::uint16_t mapped_port) {
   announce_to_link(*node_, owners, std::move(announcer));
   node_->refresh_announcers();
 }
+
+Status Seed::join_cluster(const SwarmId& swarm, std::uint16_t mapped_port) {
+  const auto joined = node_->join_cluster(*config_.gossip, [this] { stop(); });
+  if (!joined) return joined.error();
+  tracker::AnnouncerConfig announcer;
+  announcer.swarm = swarm;
+  announcer.listen_port = mapped_port;
+  announcer.zone = config_.zone;
+  if (!config_.advertised.empty()) announcer.advertised = own_endpoints();
+  node_->announce_to_table(std::move(announcer));
+  node_->refresh_announcers();
+  return {};
+}
+
+// Where who has the link finds the cluster: here, or where we found it.
+std::vector<HostPort> Seed::member_addresses() const {
+  if (!config_.gossip) return {};
+  const Endpoint own = node_->gossip()->membership().self().endpoint;
+  std::vector<HostPort> addresses = {{own.address.to_string(), own.port}};
+  for (const HostPort& address : config_.gossip->join)
+    if (addresses.size() < kMaxLinkAddresses &&
+        std::find(addresses.begin(), addresses.end(), address) == addresses.end())
+      addresses.push_back(address);
+  return addresses;
+}
+
+void Seed::set_cluster_keys(const Keyring& keys) { node_->set_cluster_keys(keys, psk_); }
 
 std::vector<HostPort> Seed::own_addresses() const {
   const Endpoint local = node_->transport().local();

@@ -26,7 +26,10 @@ struct SeedConfig {
   std::vector<HostPort> advertised;  // how others reach this host; port 0: the one listened on
   std::optional<Endpoint> listen;
   std::uint16_t preferred_port = 0;  // taken when it is free and `listen` names none
-  std::string zone;                  // where this host is (base/zone.h)
+  // As a member of a cluster, whose hash table then knows the content too.
+  std::optional<GossipConfig> gossip;
+  KeyPair identity = KeyPair::random();  // of the member, and of the peer
+  std::string zone;                      // where this host is (base/zone.h)
   unsigned lanes = 1;
   ConnectionTimeouts timeouts;
 };
@@ -42,6 +45,8 @@ class Seed {
   // Runs the loop until stop().
   void run();
   void stop();
+  // Of a member: those of the cluster, which its key file holds now.
+  void set_cluster_keys(const Keyring& keys);
 
  private:
   Status listen();
@@ -52,6 +57,8 @@ class Seed {
   Status check_trackers() const;
   // Where others find this swarm; `mapped_port` is the one that they can dial.
   void announce(const SwarmId& swarm, std::uint16_t mapped_port);
+  Status join_cluster(const SwarmId& swarm, std::uint16_t mapped_port);
+  std::vector<HostPort> member_addresses() const;
   void warn_of_silence();
   void tick();
 

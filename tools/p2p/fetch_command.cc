@@ -13,6 +13,7 @@
 #include "net/log.h"
 #include "tools/p2p/commands.h"
 #include "tools/p2p/exit_code.h"
+#include "tools/p2p/gossip_options.h"
 #include "tools/p2p/progress_line.h"
 
 namespace p2p::cli {
@@ -25,6 +26,7 @@ struct Options {
   double patience_seconds = 30;
   bool json = false, overwrite = false;
   unsigned lanes = default_lanes();
+  GossipOptions gossip;
 };
 
 // A JSON line about twice a second is plenty for a machine.
@@ -92,6 +94,12 @@ Result<net::FetchConfig> fetch_config(const Options& options) {
   P2P_ASSIGN(config.psk, peer_secret(config.link, cluster_key));
   config.tracker_psk = cluster_key.value_or(open_tracker_key());
   P2P_ASSIGN(config.more_trackers, parse_trackers(options.trackers));
+  P2P_ASSIGN(auto membership,
+             membership_of(options.gossip, config.link.members, options.cluster_key, {}));
+  if (membership) {
+    config.gossip = std::move(membership->config);
+    config.identity = membership->identity;
+  }
   if (!options.output.empty()) config.output = options.output;
   if (!options.listen.empty()) {
     P2P_ASSIGN(config.listen, parse_listen(options.listen));
@@ -151,6 +159,7 @@ void add_fetch(CLI::App& app, Run& run) {
                   "Where to put it; a folder's name ends in '/'. The content's name by default");
   add_list_option(*command, "--tracker", options->trackers,
                   "A tracker (HOST:PORT) to ask beside those of the link; may be repeated");
+  add_gossip_options(*command, options->gossip);
   add_flag_option(*command, "--listen", options->listen,
                   "ADDR:PORT to listen on; any free port by default");
   add_flag_option(

@@ -12,6 +12,7 @@
 #include "net/fetch.h"
 #include "tools/p2p/commands.h"
 #include "tools/p2p/exit_code.h"
+#include "tools/p2p/gossip_options.h"
 #include "tools/p2p/key_file.h"
 
 namespace p2p::cli {
@@ -108,6 +109,11 @@ Result<Manifest> manifest_from_peers(const Link& link, const std::optional<Secre
   config.tracker_psk = cluster_key.value_or(open_tracker_key());
   config.patience = patience;
   config.manifest_only = true;
+  if (!link.members.empty()) {
+    Keyring keys;
+    if (cluster_key) keys = Keyring::of({*cluster_key}).value();
+    P2P_ASSIGN(config.gossip, observer_of({}, link.members, keys));
+  }
   net::Loop loop;
   net::Fetch query(loop, config, {});
   loop.on_termination([&](int) { query.interrupt(); });

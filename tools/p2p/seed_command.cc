@@ -12,6 +12,7 @@
 #include "net/seed.h"
 #include "tools/p2p/commands.h"
 #include "tools/p2p/exit_code.h"
+#include "tools/p2p/gossip_options.h"
 #include "tools/p2p/progress_line.h"
 #include "tools/p2p/state_folder.h"
 
@@ -23,6 +24,7 @@ struct Options {
   std::vector<std::string> trackers, advertised;
   unsigned lanes = default_lanes();
   bool rehash = false;
+  GossipOptions gossip;
 };
 
 // Less than this is hashed sooner than looked up.
@@ -103,12 +105,29 @@ Result<net::SeedConfig> seed_config(const Options& options) {
   return config;
 }
 
+// A member of the cluster that the flags or the link name.
+Status be_member(const Options& options, const std::vector<HostPort>& of_link,
+                 net::SeedConfig& config) {
+  std::optional<IpAddress> advertised;
+  for (const HostPort& address : config.advertised)
+    if (auto ip = IpAddress::parse(address.host); ip && !advertised) advertised = *ip;
+  P2P_ASSIGN(auto membership,
+             membership_of(options.gossip, of_link, options.cluster_key, advertised));
+  if (!membership) return {};
+  config.gossip = std::move(membership->config);
+  config.identity = membership->identity;
+  return {};
+}
+
 // Prints the link and serves until a signal. `started` gets the port once it is known.
-Result<int> serve(net::SeedConfig config, const std::function<void(std::uint16_t)>& started) {
+Result<int> serve(const Options& options, net::SeedConfig config,
+                  const std::function<void(std::uint16_t)>& started) {
   const std::shared_ptr<const Manifest> manifest = config.manifest;
   net::Loop loop;
+  KeyFileWatch keys(loop, config.gossip ? options.cluster_key : "");
   net::Seed seeder(loop, std::move(config));
   P2P_ASSIGN(const Link link, seeder.start());
+  keys.set_on_change([&](const Keyring& ring) { seeder.set_cluster_keys(ring); });
   const std::string text = link.to_string();
   if (text.size() > kMaxLinkBytes)
     return Error{ErrorCode::kUsage,
@@ -135,7 +154,8 @@ Result<int> seed_link(const Options& options, net::SeedConfig config) {
   config.link_secret = link.secret;
   config.more_trackers = std::exchange(config.trackers, link.trackers);
   config.seeders = link.seeders;
-  return serve(std::move(config), [](std::uint16_t) {});
+  P2P_TRY(be_member(options, link.members, config));
+  return serve(options, std::move(config), [](std::uint16_t) {});
 }
 
 // A content of this host's own: the same secret and port as last time make the same link.
@@ -148,7 +168,8 @@ Result<int> seed_path(const Options& options, net::SeedConfig config) {
   if (!config.cluster_key) config.link_secret = state.secret;
   const bool any_port = !config.listen || config.listen->port == 0;
   if (any_port) config.preferred_port = state.port;
-  return serve(std::move(config), [&](std::uint16_t port) {
+  P2P_TRY(be_member(options, {}, config));
+  return serve(options, std::move(config), [&](std::uint16_t port) {
     if (any_port && state.port == 0) state.port = port;
     if (Status saved = save_seed_state(content, state); !saved)
       net::log_warn("the link will be another next time: " + saved.error().message);
@@ -173,6 +194,7 @@ void add_seed(CLI::App& app, Run& run) {
   add_list_option(*command, "--tracker", options->trackers,
                   "A tracker (HOST:PORT) that the link is to name; may be repeated. The content is "
                   "announced at the two that its id chooses, at others where those fail");
+  add_gossip_options(*command, options->gossip);
   add_flag_option(*command, "--listen", options->listen,
                   "ADDR:PORT to listen on; any free port by default");
   add_list_option(*command, "--advertise", options->advertised,

@@ -27,7 +27,7 @@ Status make_private_folder(const std::filesystem::path& folder) {
   return {};
 }
 
-Result<std::filesystem::path> make_state_folder() {
+Result<std::filesystem::path> make_root_folder() {
   P2P_ASSIGN(const std::filesystem::path folder, state_folder());
   std::error_code failure;
   std::filesystem::create_directories(folder.parent_path(), failure);
@@ -36,9 +36,8 @@ Result<std::filesystem::path> make_state_folder() {
 }
 
 Result<std::filesystem::path> seed_file(const ContentId& content) {
-  P2P_ASSIGN(const std::filesystem::path folder, make_state_folder());
-  P2P_TRY(make_private_folder(folder / "seeds"));
-  return folder / "seeds" / (content.hex() + ".json");
+  P2P_ASSIGN(const std::filesystem::path folder, make_state_folder("seeds"));
+  return folder / (content.hex() + ".json");
 }
 
 }  // namespace
@@ -78,8 +77,14 @@ Status save_seed_state(const ContentId& content, const SeedState& state) {
   return write_private_file(path, json.dump() + "\n", true);
 }
 
+Result<std::filesystem::path> make_state_folder(const std::string& name) {
+  P2P_ASSIGN(const std::filesystem::path folder, make_root_folder());
+  P2P_TRY(make_private_folder(folder / name));
+  return folder / name;
+}
+
 Result<HashCache> open_hash_cache() {
-  P2P_ASSIGN(const std::filesystem::path folder, make_state_folder());
+  P2P_ASSIGN(const std::filesystem::path folder, make_root_folder());
   return HashCache(folder / "hashes");
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <string>
 
 #include "base/id.h"
 #include "base/result.h"
@@ -25,6 +26,9 @@ Result<std::filesystem::path> state_folder();
 // secret would silently make old links useless.
 Result<SeedState> load_seed_state(const ContentId& content);
 Status save_seed_state(const ContentId& content, const SeedState& state);
+
+// A folder of the state folder, made where it is missing, for the user alone.
+Result<std::filesystem::path> make_state_folder(const std::string& name);
 
 // The hashes of paths that were scanned before.
 Result<HashCache> open_hash_cache();

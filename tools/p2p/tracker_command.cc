@@ -1,16 +1,14 @@
 // p2p tracker and p2p keygen.
 #include <cstdio>
-#include <functional>
 #include <optional>
 
-#include "crypto/keyring.h"
 #include "net/address.h"
-#include "net/file_watch.h"
 #include "net/log.h"
 #include "net/store_address.h"
 #include "net/tracker_daemon.h"
 #include "tools/p2p/commands.h"
 #include "tools/p2p/exit_code.h"
+#include "tools/p2p/gossip_options.h"
 #include "tools/p2p/key_file.h"
 #include "tools/p2p/state_folder.h"
 
@@ -40,16 +38,6 @@ Result<std::optional<net::StoreAddress>> store_of(const TrackerOptions& options)
   return std::optional(std::move(store));
 }
 
-// A file that cannot be read, or is half-written, changes nothing.
-void take_changed_keys(net::TrackerDaemon& daemon, const std::string& path) {
-  const Result<Keyring> keys = read_cluster_keys(path);
-  if (!keys) return net::log_warn("the cluster keys stay as they were: " + keys.error().message);
-  daemon.set_cluster_keys(*keys);
-  std::string names;
-  for (std::size_t i = 0; i < keys->size(); ++i) names += " " + hint_text(keys->hint(i));
-  net::log_info("the cluster keys are now" + names);
-}
-
 Result<int> track(const TrackerOptions& options) {
   net::TrackerDaemonConfig config;
   config.listen = net::default_listen_endpoint();
@@ -59,15 +47,11 @@ Result<int> track(const TrackerOptions& options) {
   P2P_ASSIGN(config.store, store_of(options));
   config.handshakes_per_second = options.handshakes_per_second;
   net::Loop loop;
-  // Before the file is read: what changes later is noticed.
-  std::optional<net::FileWatch> watch;
-  std::function<void()> on_change;
-  if (!options.cluster_key.empty())
-    watch.emplace(loop, options.cluster_key, [&on_change] { on_change(); });
+  KeyFileWatch keys(loop, options.cluster_key);
   P2P_ASSIGN(config.cluster_keys, read_cluster_keys(options.cluster_key));
   const bool open = config.cluster_keys.empty();
   net::TrackerDaemon daemon(loop, config);
-  on_change = [&] { take_changed_keys(daemon, options.cluster_key); };
+  keys.set_on_change([&](const Keyring& ring) { daemon.set_cluster_keys(ring); });
   P2P_ASSIGN(const Endpoint local, daemon.start());
   const Endpoint shown = net::reachable_endpoints(local).front();
   std::printf("%s\n", shown.to_string().c_str());

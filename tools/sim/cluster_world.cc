@@ -60,7 +60,7 @@ void ClusterWorld::launch(NodeNumber number) {
   node.crashed = false;
   node.inbox.clear();
   node.blocked_until = node.starved_until = {};
-  gossip::MembershipConfig config{node.id, node.epoch, node.endpoint, 7000, false};
+  gossip::MembershipConfig config{node.id, node.epoch, node.endpoint, false, 7000, false};
   node.core = std::make_unique<Membership>(
       config, Random(config_.seed).fork(absl::StrCat("node ", number, " ", node.epoch)), now_);
   node.core->set_trace([this, number](const MemberTable::Member* before,
@@ -252,7 +252,7 @@ void ClusterWorld::drain(NodeNumber number) {
   while (auto action = node.core->poll_action()) {
     if (auto* packet = std::get_if<gossip::SendPacket>(&*action))
       send(number, std::move(*packet));
-    else
+    else if (std::holds_alternative<gossip::Superseded>(*action))
       broken(absl::StrCat("member ", number, " is told that another life of it runs"));
   }
   if (node.core->left()) {
