@@ -52,6 +52,8 @@ void Membership::announce_self() {
 }
 
 void Membership::raise_incarnation(Incarnation above) {
+  // A newer claim would overrule that it leaves.
+  if (left_at_ != kNever) return;
   const Incarnation highest = std::max(above, self_->incarnation);
   if (highest >= kMaxIncarnation) {
     // Nothing is above that, in this life.
