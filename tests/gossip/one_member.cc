@@ -21,6 +21,15 @@ Friend make_friend(Random& random, std::uint32_t number) {
   return made;
 }
 
+MembershipConfig OneMember::config_at(const Endpoint& endpoint, const PeerId& id) {
+  MembershipConfig config;
+  config.id = id;
+  config.epoch = kEpoch;
+  config.endpoint = endpoint;
+  config.service_port = 7000;
+  return config;
+}
+
 std::vector<Friend>& OneMember::know(std::size_t count, Random& random) {
   std::vector<ClaimPtr> claims;
   for (std::size_t i = 0; i < count; ++i) {
@@ -35,6 +44,10 @@ void OneMember::drain() {
   while (auto action = core_.poll_action()) {
     if (const auto* superseded = std::get_if<Superseded>(&*action)) {
       superseded_.push_back(*superseded);
+      continue;
+    }
+    if (const auto* reached = std::get_if<Reached>(&*action)) {
+      reached_.push_back(*reached);
       continue;
     }
     const auto& packet = std::get<SendPacket>(*action);

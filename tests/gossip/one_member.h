@@ -44,8 +44,10 @@ class OneMember {
   static inline const PeerId kId = id_of(0x80);
   static inline const Endpoint kEndpoint = address(1);
 
-  explicit OneMember(MembershipConfig config = {kId, kEpoch, kEndpoint, 7000, false},
-                     std::uint64_t seed = kSeed)
+  // A member at this address; with none it is to learn it.
+  static MembershipConfig config_at(const Endpoint& endpoint, const PeerId& id = kId);
+
+  explicit OneMember(MembershipConfig config = config_at(kEndpoint), std::uint64_t seed = kSeed)
       : now_(std::chrono::seconds(1000)), core_(std::move(config), Random(seed), now_) {
     drain();
   }
@@ -89,6 +91,7 @@ class OneMember {
     return packets;
   }
   const std::vector<Superseded>& superseded() const { return superseded_; }
+  const std::vector<Reached>& reached() const { return reached_; }
 
   const MemberTable::Member* find(const PeerId& id) const { return core_.table().find(id); }
   // How it thinks of one that it knows.
@@ -103,6 +106,7 @@ class OneMember {
   std::vector<Friend> friends_;
   std::vector<Sent> sent_;
   std::vector<Superseded> superseded_;
+  std::vector<Reached> reached_;
 };
 
 }  // namespace p2p::gossip::test

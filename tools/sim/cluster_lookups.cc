@@ -12,11 +12,11 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// An announcer looks at its view this often, as the node does (net/gossip_service.h), and its
-// announce is in the table when a connection was made and it was said: 3 round trips.
+// An announcer looks at its view this often, as the node does (kMembersSettle of
+// net/gossip_service.h), and its announce is in the table when a connection was made and it was
+// said: 3 round trips.
 constexpr Duration kLook = 200ms;
 constexpr Duration kAnnounceTime = 5ms;
-// An owner that is gone is found so by who asks it, and the next one asked: a connection refused.
 constexpr std::size_t kContents = 50;
 constexpr std::size_t kAnnouncers = 3;  // of each content
 
@@ -81,7 +81,8 @@ class Lookups {
                        });
   }
 
-  // The place of the first owner asked that answers; as many as are asked when none does.
+  // The place of the first owner asked that answers; as many as are asked when none does. One that
+  // is gone is found so at once, by a connection refused.
   std::size_t ask(NodeNumber asker, const Content& content) const {
     const auto owners = gossip::owners_to_ask(world_.core(asker).table(), content.swarm);
     std::size_t place = 0;

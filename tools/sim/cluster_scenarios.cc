@@ -157,7 +157,9 @@ Figures run_partition(const ClusterScenario& scenario) {
 
 // Everything at once, then rest: what must hold holds, and the views become equal.
 Figures run_chaos(const ClusterScenario& scenario) {
-  ClusterWorld world(config_of(scenario));
+  const ClusterConfig config = config_of(scenario);
+  const std::size_t seeds = config.seeds;
+  ClusterWorld world(config);
   settle(world, scenario.members);
   Random& random = world.random();
   std::vector<bool> departed(scenario.members);
@@ -171,7 +173,8 @@ Figures run_chaos(const ClusterScenario& scenario) {
         if (world.is_up(who) && world.up() > 2) world.leave(who);
         break;
       case 2:
-        if (!world.is_up(who)) world.restart(who, random.chance(0.5));
+        // Seeds stay where they are.
+        if (!world.is_up(who)) world.restart(who, random.chance(0.5) && who >= seeds);
         break;
       case 3:
         if (world.is_up(who)) world.starve(who, from_seconds(5 * random.unit()), world.now() + 10s);
@@ -186,6 +189,8 @@ Figures run_chaos(const ClusterScenario& scenario) {
     world.run_for(from_seconds(3 * random.unit()));
   }
   for (NodeNumber node = 0; node < scenario.members; ++node) world.set_group(node, 0);
+  // One who starts while no seed is there can find nobody.
+  if (!world.is_up(0)) world.restart(0, false);
   const Time end = world.now();
   until_equal(world, 300s);
   return {{"members at the end", static_cast<double>(world.up())},

@@ -228,6 +228,12 @@ void ClusterWorld::send(NodeNumber from, gossip::SendPacket action) {
        flight);
 }
 
+void ClusterWorld::inject(NodeNumber from, NodeNumber to, const gossip::Packet& packet) {
+  const Node& sender = *nodes_[from];
+  nodes_[to]->core->on_packet({sender.endpoint, sender.id, sender.epoch, false}, packet, now_);
+  drain(to);
+}
+
 void ClusterWorld::arrive(std::uint32_t flight) {
   Node& node = *nodes_[flights_[flight].to];
   if (node.core && node.blocked_until > now_ && node.inbox.size() < kSocketPackets)

@@ -1,6 +1,6 @@
 // ClusterWorld: many members of a cluster, each the product's own core, on a simulated network that
 // loses, delays and parts; in virtual time, and the same again from the same seed. It also holds
-// each view to what must always be true of it, and stops with Broken where it is not.
+// each view to what must always be true of it, and stops with ClusterBroken where it is not.
 #pragma once
 
 #include <cstdint>
@@ -49,6 +49,10 @@ class ClusterWorld {
   void set_group(NodeNumber node, int group);
   // It gets to run for moments only, with waits of up to `most` between them, until `until`.
   void starve(NodeNumber node, Duration most, Time until);
+
+  // `to` gets this packet now, whatever the network is like, as if `from` had sent it: so that a
+  // test can tell a lie.
+  void inject(NodeNumber from, NodeNumber to, const gossip::Packet& packet);
 
   void run_for(Duration duration);
   // Asks `done` each `step`; false when it was not in time.
@@ -118,7 +122,6 @@ class ClusterWorld {
 
   NodeNumber add_node();
   void launch(NodeNumber node);
-  void watch(NodeNumber node);
   void check(NodeNumber viewer, const gossip::MemberTable::Member* before,
              const gossip::News& after);
   [[noreturn]] void broken(const std::string& what) const;
