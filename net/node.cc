@@ -37,7 +37,11 @@ Result<Endpoint> Node::join_cluster(GossipConfig config, std::function<void()> o
   P2P_CHECK(owner_service_ || config.observer);
   table_psk_ = config.keys[0];
   GossipHandlers handlers;
-  handlers.on_change = [this] { rank_members(); };
+  handlers.on_change = [this] {
+    log_debug("members of the cluster: " +
+              std::to_string(gossip_->membership().table().live()));
+    rank_members();
+  };
   handlers.on_superseded = std::move(on_superseded);
   gossip_.emplace(loop_, std::move(config), transport_.self(), random_.fork("cluster"),
                   std::move(handlers));

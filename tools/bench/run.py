@@ -15,7 +15,7 @@ import subprocess
 import measure
 
 # In the order of the page.
-BENCHMARKS = ("pair", "fetchers", "hashing", "folder", "small", "memory", "announces", "lookups", "swarm_core")
+BENCHMARKS = ("pair", "fetchers", "hashing", "folder", "small", "memory", "announces", "lookups", "members", "swarm_core")
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 
 HEAD = """# How fast it is

@@ -78,6 +78,10 @@ Result<Manifest> manifest_from_peers(const Link& link, const std::optional<Secre
 // How to scan: progress on the line, and the chunk size of the flag where it is given.
 Result<ScanOptions> scan_options(ProgressLine& line, const std::string& chunk_size);
 
+// Unmaps the code and constants that were mapped so far: for a daemon that is ready, and needs few
+// of the pages that starting took. What is needed again is mapped again, from the system's cache.
+void forget_startup_pages();
+
 // Worker lanes: half of the cores, 1 to 4.
 unsigned default_lanes();
 

@@ -12,6 +12,9 @@
 namespace p2p::cli {
 namespace {
 
+// It has joined by then.
+constexpr Duration kSettled = std::chrono::seconds(10);
+
 struct Options {
   GossipOptions gossip;
   std::string listen, advertised, cluster_key;
@@ -46,6 +49,8 @@ Result<int> run_node(const Options& options) {
   net::log_info("a member of the cluster at " + local.to_string() +
                 (open ? ", open to all" : ", closed by the cluster key") + "; stop with Ctrl-C");
   loop.on_termination([&](int) { daemon.stop(); });
+  net::Timer settled(loop, forget_startup_pages);
+  settled.arm(net::Loop::now() + kSettled);
   P2P_TRY(daemon.run());
   return kOk;
 }

@@ -1,5 +1,10 @@
+#include <link.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
@@ -134,6 +139,23 @@ Result<ScanOptions> scan_options(ProgressLine& line, const std::string& chunk_si
                  "--chunk-size: a power of two from 64KiB to 4MiB, not " + chunk_size};
   options.chunk_bytes = static_cast<std::uint32_t>(bytes);
   return options;
+}
+
+void forget_startup_pages() {
+  const auto forget = [](dl_phdr_info* object, std::size_t, void*) {
+    const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+    for (int i = 0; i < object->dlpi_phnum; ++i) {
+      const auto& segment = object->dlpi_phdr[i];
+      // What may be written was: it would be lost.
+      if (segment.p_type != PT_LOAD || (segment.p_flags & PF_W) != 0) continue;
+      const std::uintptr_t begin = (object->dlpi_addr + segment.p_vaddr) & ~(page - 1);
+      const std::uintptr_t end =
+          (object->dlpi_addr + segment.p_vaddr + segment.p_memsz) & ~(page - 1);
+      if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+    }
+    return 0;
+  };
+  dl_iterate_phdr(forget, nullptr);
 }
 
 unsigned default_lanes() { return std::clamp(std::thread::hardware_concurrency() / 2, 1u, 4u); }
