@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Many hosts on this one machine, with the real p2p binary: how near does a swarm come to what its links allow?
 
-    tools/cluster/cluster.py tools/scenarios/lab-40.toml [--binary build/release/bin/p2p] [--json] [--timeline]
+    tools/cluster/cluster.py tools/scenarios/lab-40.toml [--binary build/release/bin/p2p] [--json] [--timeline] [--gossip]
 
 Each host is a network namespace behind a token bucket at both ends of its cable, all cables in one switch (see network.py
 for the buckets). The tracker, the seeders and the fetchers are p2p processes on hosts of their own. They are started,
@@ -30,6 +30,9 @@ The scenario is a TOML file. Its keys are the flags of the simulator:
   events        a list of { at = "3s", do = "cut", host = "fetcher-7" }; a percentage is of the fluid bound; do: kill,
                 restart, pause, resume, cut, join; host: tracker, seeder-1..., fetcher-1... The simulator kills and
                 restarts fetchers and the tracker, and refuses the rest
+
+With --gossip there is no tracker (`tracker-down` is refused): who has what is known by the hash table alone, whose members
+are the seeders and the fetchers; the link names the first seeder's gossip address and no other.
 
 `racks` and `liars` are for the simulator only: they are refused here.
 
@@ -66,6 +69,8 @@ def parse_arguments(arguments):
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="in place of the file's")
     parser.add_argument("--json", action="store_true", help="the figures as one JSON object, on stdout")
     parser.add_argument("--timeline", action="store_true", help="how full the links were, second by second")
+    parser.add_argument("--gossip", action="store_true",
+                        help="no tracker, and no seeder in the link: all are members of a cluster and its hash table")
     parser.add_argument("--congestion", metavar="NAME", default=network.CONGESTION,
                         help="congestion control of all hosts; cubic, as on most systems")
     parser.add_argument("--folder", default="/dev/shm", help="where content and copies lie for the time; a tmpfs")
@@ -115,7 +120,8 @@ def main(arguments):
     try:
         network.check_possible()
         network.remove_dead_labs()
-        with lab.Lab(scenario, options.binary, options.congestion, options.timeline, options.folder) as run:
+        with lab.Lab(scenario, options.binary, options.congestion, options.timeline, options.folder,
+                     options.gossip) as run:
             figures = run.run()
     except network.CannotRun as error:
         print(f"cluster: skipped: {error}", file=sys.stderr)

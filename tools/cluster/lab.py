@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import resource
 import selectors
 import shutil
@@ -19,6 +20,7 @@ from scenario import percentile
 
 TRACKER_PORT = 7000
 SEED_PORT = 7001
+GOSSIP_PORT = 7946
 # How long a server may take until it prints its first line, and a process until it ends when asked to.
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 10
@@ -159,9 +161,12 @@ class Fetcher(Process):
 class Lab:
     """`with Lab(...) as lab: lab.run()`. Leaves nothing: no process, no namespace, no file."""
 
-    def __init__(self, scenario, binary, congestion=network.CONGESTION, timeline=False, folder=None):
+    def __init__(self, scenario, binary, congestion=network.CONGESTION, timeline=False, folder=None, gossip=False):
         self.scenario, self.binary, self.timeline = scenario, str(pathlib.Path(binary).resolve()), timeline
-        links = {"tracker": scenario.link}
+        self.gossip = gossip
+        if gossip and any(event.host == "tracker" for event in scenario.events):
+            raise Failed("there is no tracker with --gossip, and the scenario does something to it")
+        links = {} if gossip else {"tracker": scenario.link}
         links |= {f"seeder-{number + 1}": scenario.seed_link for number in range(scenario.seeders)}
         links |= {f"fetcher-{number + 1}": link for number, link in enumerate(scenario.peer_links)}
         self.network = network.Network(links, scenario.latency_s, congestion)
@@ -228,17 +233,23 @@ class Lab:
         return source
 
     def _start_servers(self, source):
-        tracker = self._add(Process(self, "tracker", ["tracker", "--listen", f"0.0.0.0:{TRACKER_PORT}"]))
-        self._start_and_wait(tracker)
-        at_tracker = ["--tracker", f"{self.network.address('tracker')}:{TRACKER_PORT}"]
+        found_by = []
+        if not self.gossip:
+            tracker = self._add(Process(self, "tracker", ["tracker", "--listen", f"0.0.0.0:{TRACKER_PORT}"]))
+            self._start_and_wait(tracker)
+            found_by = ["--tracker", f"{self.network.address('tracker')}:{TRACKER_PORT}"]
         self.link = None
         for number in range(self.scenario.seeders):
             host = f"seeder-{number + 1}"
             where = ["--listen", f"{self.network.address(host)}:{SEED_PORT}"]
-            more = ["--link", self.link] if self.link else [*at_tracker, "--chunk-size", f"{self.scenario.chunk >> 10}KiB"]
+            if self.gossip:
+                where += ["--gossip", f"{self.network.address(host)}:{GOSSIP_PORT}"]
+            more = ["--link", self.link] if self.link else [*found_by, "--chunk-size", f"{self.scenario.chunk >> 10}KiB"]
             seeder = self._add(Process(self, host, ["seed", source, *where, *more]))
             self._start_and_wait(seeder)
             self.link = seeder.lines[0]
+            if self.gossip:
+                self.link = re.sub(r"/s=[^/#]*", "", self.link)
 
     def _add(self, process):
         self.processes[process.host] = process
