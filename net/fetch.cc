@@ -80,6 +80,7 @@ Status Fetch::start() {
   transport.accepted_psks =
       accepted_keys(config_.psk, config_.gossip ? config_.gossip->keys : Keyring());
   transport.lanes = config_.lanes;
+  if (config_.gossip) transport.max_connections = kMaxMemberConnections;
   transport.timeouts = config_.timeouts;
   node_ = std::make_unique<Node>(loop_, std::move(transport));
   const SwarmId swarm = swarm_id_of(content_, config_.psk);

@@ -38,8 +38,7 @@ Result<Endpoint> Node::join_cluster(GossipConfig config, std::function<void()> o
   table_psk_ = config.keys[0];
   GossipHandlers handlers;
   handlers.on_change = [this] {
-    log_debug("members of the cluster: " +
-              std::to_string(gossip_->membership().table().live()));
+    log_debug("members of the cluster: " + std::to_string(gossip_->membership().table().live()));
     rank_members();
   };
   handlers.on_superseded = std::move(on_superseded);

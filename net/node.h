@@ -18,6 +18,10 @@
 
 namespace p2p::net {
 
+// Past their handshake: of a tracker or a member that holds no content, and of a member that does.
+inline constexpr std::size_t kMaxTrackerConnections = 50'000;
+inline constexpr std::size_t kMaxMemberConnections = 10'000;
+
 class Node {
  public:
   Node(Loop& loop, TransportConfig config);

@@ -57,6 +57,7 @@ Result<Link> Seed::start() {
   transport.keys = config_.identity;
   transport.accepted_psks = accepted_keys(psk_, config_.gossip ? config_.gossip->keys : Keyring());
   transport.lanes = config_.lanes;
+  if (config_.gossip) transport.max_connections = kMaxMemberConnections;
   transport.timeouts = config_.timeouts;
   node_ = std::make_unique<Node>(loop_, std::move(transport));
   P2P_TRY(listen());

@@ -2,8 +2,6 @@
 
 #include <utility>
 
-#include "net/tracker_daemon.h"
-
 namespace p2p::net {
 
 TableDaemon::TableDaemon(Loop& loop, TableDaemonConfig config)

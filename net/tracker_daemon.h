@@ -10,8 +10,6 @@
 
 namespace p2p::net {
 
-inline constexpr std::size_t kMaxTrackerConnections = 50'000;
-
 struct TrackerDaemonConfig {
   Endpoint listen;
   Keyring cluster_keys;  // holders of any may announce; without one, anyone who speaks p2p

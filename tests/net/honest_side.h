@@ -66,10 +66,12 @@ struct Content {
 class Seeder {
  public:
   explicit Seeder(const Content& content, Endpoint listen = any_port(),
-                  net::ConnectionTimeouts timeouts = {})
-      : seed_(loop_, config(content, listen, timeouts)) {
+                  net::ConnectionTimeouts timeouts = {},
+                  std::optional<net::GossipConfig> gossip = {})
+      : seed_(loop_, config(content, listen, timeouts, std::move(gossip))) {
     auto link = seed_.start();
     REQUIRE(link.has_value());
+    members_ = link->members;
     thread_ = std::thread([this] { seed_.run(); });
     where_ = Endpoint{listen.address, link->seeders.front().port};
   }
@@ -78,11 +80,15 @@ class Seeder {
     thread_.join();
   }
   const Endpoint& where() const { return where_; }
+  // Of a member: where others join.
+  const std::vector<HostPort>& members() const { return members_; }
 
  private:
   static net::SeedConfig config(const Content& content, const Endpoint& listen,
-                                const net::ConnectionTimeouts& timeouts) {
+                                const net::ConnectionTimeouts& timeouts,
+                                std::optional<net::GossipConfig> gossip) {
     net::SeedConfig config;
+    config.gossip = std::move(gossip);
     config.manifest = content.manifest;
     auto files = FileSet::open(content.manifest, content.source, FileSet::Mode::kRead);
     REQUIRE(files.has_value());
@@ -96,6 +102,7 @@ class Seeder {
   net::Loop loop_;
   net::Seed seed_;
   Endpoint where_;
+  std::vector<HostPort> members_;
   std::thread thread_;
 };
 
