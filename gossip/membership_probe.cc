@@ -177,7 +177,9 @@ void Membership::on(const Sender& sender, const Ack& ack) {
   }
   heard_view_ = ack.view;
   hear_view(ack.view);
-  if (behind_ && pinged.purpose == Purpose::kSync) send_digests(sender, ack.challenge);
+  // One that answers from elsewhere may not be there, and digests are larger than its answer.
+  const bool is_there = pinged.endpoint == sender.from || is_proven(sender);
+  if (behind_ && is_there && pinged.purpose == Purpose::kSync) send_digests(sender, ack.challenge);
 }
 
 // ---- suspicion ----
