@@ -108,7 +108,9 @@ void Membership::hear(const News& news) {
   const Member* known = table_.find(news.id());
   const bool is_new = !known || news.rank() > known->rank();
   if (is_new) {
-    if (learn(news)) queue(news);
+    if (!learn(news)) return;
+    queue(news);
+    if (news.status == MemberStatus::kSuspect) second(news);
     return;
   }
   if (known->rank() != news.rank()) return;

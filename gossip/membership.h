@@ -215,6 +215,7 @@ class Membership {
   void finish_relays();
   void accuse(const PeerId& id);
   void suspect(const News& news);
+  void second(const News& news);
   void add_accuser(const News& news);
   void set_deadline(const PeerId& id, Suspicion& suspicion, Time deadline);
   void end_suspicion(const PeerId& id);

@@ -203,6 +203,10 @@ void Membership::suspect(const News& news) {
   suspicion.deadline = now_ + kSuspicionMax;
   deadlines_.emplace(suspicion.deadline, news.id());
   add_accuser(news);
+}
+
+// Others are to know that it was silent to us too.
+void Membership::second(const News& news) {
   const MemberKey key{news.id(), news.claim->epoch};
   if (std::any_of(silent_.begin(), silent_.end(), [&](const Silent& silent) {
         return silent.key == key && silent.at + kSuspicionMin >= now_;

@@ -228,6 +228,7 @@ void Membership::on(const Sender& sender, const Records& records) {
     }
     if (learn(news)) {
       ++gained_;
+      if (news.status == MemberStatus::kSuspect) second(news);
     } else if (const Member* known = table_.find(news.id());
                known && !is_live(known->status) && is_live(news.status)) {
       newer.push_back({known->claim, known->status, 0});
