@@ -7,6 +7,16 @@
 namespace p2p::gossip {
 namespace {
 
+// In place of an observer's claim, which nobody takes: as long as any, so that an answer with a
+// challenge, which must not be longer than the ping, may be sent.
+const SelfClaim& filling() {
+  static const SelfClaim claim = [] {
+    Bytes address(16, 0x7f);
+    return SelfClaim{kMaxIncarnation, {IpAddress::from_bytes(address).value(), 0xffff}, 0xffff};
+  }();
+  return claim;
+}
+
 constexpr std::size_t kMaxSentPings = 1024;
 // So many suspects are judged at one time; the others a moment later.
 constexpr int kJudgedAtOnce = 64;
@@ -20,8 +30,8 @@ void Membership::ping(const MemberKey& to, const Endpoint& where, Purpose purpos
   pings_.push_back({number, purpose, to.id, where});
   if (pings_.size() > kMaxSentPings) pings_.pop_front();
   send(where, to,
-       Ping{number, config_.observer, self_claim(), you_are(to.id, to.epoch), where,
-            table_.summary()});
+       Ping{number, config_.observer, config_.observer ? filling() : self_claim(),
+            you_are(to.id, to.epoch), where, table_.summary()});
 }
 
 void Membership::start_probe() {
