@@ -1,0 +1,477 @@
+// How two whose views differ make them equal, who is let do it, and what it may cost.
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <map>
+#include <set>
+
+#include "tests/gossip/one_member.h"
+
+using namespace p2p;
+using namespace p2p::gossip;
+using namespace p2p::gossip::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+std::size_t bytes_of(const std::vector<Sent>& sent, const Endpoint& where) {
+  std::size_t bytes = 0;
+  for (const Sent& s : sent)
+    if (s.what.where == where) bytes += encoded_bytes(s.what.packet);
+  return bytes;
+}
+
+// The friend says that it has nobody, or names its view.
+Digests digests_of(const MemberTable& table, std::uint32_t proof) {
+  Digests digests{proof, static_cast<std::uint32_t>(table.live()), {}};
+  for (std::size_t i = 0; i < kBuckets; ++i)
+    digests.digests[i] = MemberTable::short_digest(table.digests()[i]);
+  return digests;
+}
+
+// What it is given as a proof of where it is.
+std::uint32_t challenge_for(OneMember& one, const Friend& who) {
+  one.forget();
+  one.hear(who.sender(), who.ping());
+  const auto acks = one.sent_to<Ack>(who.endpoint);
+  REQUIRE(acks.size() == 1);
+  one.forget();
+  return acks[0].challenge;
+}
+
+// Two cores that hear each other at once; whatever is for others is lost.
+struct Two {
+  Time now{100s};
+  Membership a, b;
+  bool b_only_asks = true;
+
+  static bool asks(const Packet& packet) {
+    return std::holds_alternative<Ping>(packet) || std::holds_alternative<Digests>(packet) ||
+           std::holds_alternative<Want>(packet);
+  }
+  Two()
+      : a(OneMember::config_at(address(1), id_of(1)), Random(1), now),
+        b(OneMember::config_at(address(2), id_of(2)), Random(2), now) {}
+  // The second is an observer that knows this of its address.
+  explicit Two(const Endpoint& observer)
+      : a(OneMember::config_at(address(1), id_of(1)), Random(1), now),
+        b(observer_at(observer), Random(2), now) {}
+
+  static MembershipConfig observer_at(const Endpoint& endpoint) {
+    MembershipConfig config = OneMember::config_at(endpoint, id_of(2));
+    config.observer = true;
+    config.service_port = 0;
+    return config;
+  }
+  void run_for(Duration duration) {
+    const Time end = now + duration;
+    for (;;) {
+      exchange();
+      const Time next = std::min(a.next_timeout(), b.next_timeout());
+      if (next > end) break;
+      now = std::max(now, next);
+      for (Membership* core : {&a, &b})
+        if (core->next_timeout() <= now) core->on_timeout(now);
+    }
+    now = end;
+  }
+  // Where it is, whether it knows or not.
+  static Endpoint at(const Membership& core) {
+    return core.self().endpoint.is_dialable() ? core.self().endpoint : address(2);
+  }
+  void exchange() {
+    for (bool quiet = false; !quiet;) {
+      quiet = true;
+      for (Membership* core : {&a, &b})
+        while (auto action = core->poll_action()) {
+          quiet = false;
+          const auto* packet = std::get_if<SendPacket>(&*action);
+          REQUIRE(packet);
+          b_only_asks &= core == &a || !packet->to || asks(packet->packet);
+          Membership& other = core == &a ? b : a;
+          if (packet->where != at(other)) continue;
+          other.on_packet({at(*core), core->self().id, kEpoch, !packet->to}, packet->packet, now);
+        }
+    }
+  }
+};
+
+std::vector<ClaimPtr> claims(Random& random, std::size_t count) {
+  std::vector<ClaimPtr> made;
+  for (std::size_t i = 0; i < count; ++i) {
+    auto claim = std::make_shared<Claim>(*claim_of(random_id(random)));
+    claim->endpoint = address(1000 + static_cast<std::uint32_t>(i));
+    made.push_back(claim);
+  }
+  return made;
+}
+
+}  // namespace
+
+TEST_CASE("whoever is not known to be where it seems to be gets no more than it sent") {
+  Random random(kSeed);
+  for (const bool six : {false, true})
+    for (const std::size_t members : {std::size_t{1}, std::size_t{40}, std::size_t{300}}) {
+      OneMember one(OneMember::config_at(six ? address6(1) : OneMember::kEndpoint));
+      one.know(members, random);
+      one.call([](Membership& core, Time now) { core.set_seeds({address(9)}, now); });
+      std::size_t answered = 0;
+      for (int i = 0; i < 4000; ++i) {
+        // A stranger, or a member that seems to be elsewhere, or one that is not proven yet.
+        Friend from = make_friend(random, 5000);
+        if (random.chance(0.3)) from.endpoint = address6(5000);
+        if (random.chance(0.5)) from.id = one.friend_at(random.below(members)).id;
+        const std::size_t kind = random.below(kKinds);
+        Packet packet = random_packet(kind, random);
+        // A Relay has its ping sent elsewhere.
+        if (auto* relay = std::get_if<Relay>(&packet)) relay->endpoint = address(7000);
+        one.forget();
+        one.hear({from.endpoint, from.id, from.epoch, kind == 4}, packet);
+        const std::size_t bytes = bytes_of(one.sent(), from.endpoint);
+        INFO(kind_name(kind));
+        REQUIRE(bytes <= encoded_bytes(packet));
+        answered += bytes > 0;
+      }
+      REQUIRE(answered > 100);
+    }
+}
+
+TEST_CASE("an answer from elsewhere than was asked gets no more than it sent") {
+  Random random(kSeed);
+  OneMember one;
+  one.know(20, random);
+  for (Friend& other : one.friends()) other.answers = false;
+  // It hears of another view, so that it wants to synchronise.
+  one.hear(one.friend_at(0).sender(), one.friend_at(0).ping());
+  one.run_for(5s);
+  std::size_t asked = 0;
+  for (const Sent& sent : std::vector<Sent>(one.sent())) {
+    const auto* ping = std::get_if<Ping>(&sent.what.packet);
+    if (!ping) continue;
+    ++asked;
+    const auto who = std::find_if(one.friends().begin(), one.friends().end(),
+                                  [&](const Friend& f) { return f.id == sent.what.to->id; });
+    Sender sender = who->sender();
+    sender.from = address(9999);
+    const Ack ack{ping->number, 0x80000000, who->self(), {}, {}, {1, 1}};
+    one.forget();
+    one.hear(sender, ack);
+    REQUIRE(bytes_of(one.sent(), sender.from) <= encoded_bytes(ack));
+  }
+  REQUIRE(asked > 3);
+}
+
+TEST_CASE("who names the challenge that was sent to its place is given what it lacks") {
+  Random random(kSeed);
+  OneMember one;
+  one.know(100, random);
+  Friend other = make_friend(random, 500);
+  const std::uint32_t challenge = challenge_for(one, other);
+  REQUIRE(challenge != 0);
+  const MemberTable nothing;
+  for (const std::uint32_t wrong : {0u, challenge + 1, 1u}) {
+    one.hear(other.sender(), digests_of(nothing, wrong));
+    REQUIRE(one.sent().empty());
+  }
+  // Named by another, or from another place.
+  const Friend third = make_friend(random, 501);
+  one.hear(third.sender(), digests_of(nothing, challenge));
+  Sender elsewhere = other.sender();
+  elsewhere.from = address(502);
+  one.hear(elsewhere, digests_of(nothing, challenge));
+  REQUIRE(one.sent().empty());
+
+  one.hear(other.sender(), digests_of(nothing, challenge));
+  std::set<PeerId> given;
+  for (const Records& records : one.sent_to<Records>(other.endpoint))
+    for (const News& news : records.records) given.insert(news.id());
+  REQUIRE(given.size() > 80);
+  // From now on it is known to be there.
+  REQUIRE(challenge_for(one, other) == 0);
+}
+
+TEST_CASE("one who answered a ping where it says it is has proven it") {
+  Random random(kSeed);
+  OneMember one;
+  one.know(100, random);
+  const Friend& other = one.friend_at(3);
+  REQUIRE(challenge_for(one, other) != 0);
+  one.call([&](Membership& core, Time now) { core.reach(other.id, now); });
+  REQUIRE(challenge_for(one, other) == 0);
+  one.hear(other.sender(), digests_of(MemberTable(), 0));
+  REQUIRE_FALSE(one.sent_to<Records>(other.endpoint).empty());
+}
+
+TEST_CASE("what is asked again and again costs no more than kSyncBytesPerSecond") {
+  Random random(kSeed);
+  OneMember one;
+  one.know(2000, random);
+  Friend other = make_friend(random, 90'000);
+  const std::uint32_t challenge = challenge_for(one, other);
+  Want want;
+  for (std::size_t i = 0; i < kMaxWanted; ++i) want.tags.push_back(tag_of(one.friend_at(i).id));
+  const Time start = one.now();
+  for (int i = 0; i < 200; ++i) {
+    one.hear(other.sender(), digests_of(MemberTable(), challenge));
+    one.hear(other.sender(), want);
+    one.run_for(10ms);
+  }
+  std::size_t bytes = 0;
+  for (const Sent& sent : one.sent())
+    if (sent.what.where == other.endpoint)
+      bytes += encoded_bytes(sent.what.packet) + kDatagramBytes;
+  const double most = kSyncBytesPerSecond * (to_seconds(one.now() - start) + 0.25);
+  REQUIRE(static_cast<double>(bytes) <= most + kMaxPacketBytes);
+  REQUIRE(static_cast<double>(bytes) >= 0.8 * most);
+}
+
+TEST_CASE("news is told in no more than kNewsBytesPerSecond") {
+  Random random(kSeed);
+  OneMember one;
+  one.know(50, random);
+  one.forget();
+  const Time start = one.now();
+  for (int i = 0; i < 100; ++i) {
+    Gossip gossip;
+    for (int k = 0; k < 15; ++k) gossip.news.push_back(alive(claims(random, 1)[0]));
+    one.hear(one.friend_at(0).sender(), gossip);
+    one.run_for(20ms);
+  }
+  double bytes = 0;
+  for (const Sent& sent : one.sent())
+    if (std::holds_alternative<Gossip>(sent.what.packet))
+      bytes += static_cast<double>(encoded_bytes(sent.what.packet) + kDatagramBytes);
+  const double most = kNewsBytesPerSecond * (to_seconds(one.now() - start) + 0.25);
+  // An item takes more than the 64 bytes that it is taken for.
+  REQUIRE(bytes <= 1.3 * most);
+  REQUIRE(bytes >= 0.5 * most);
+}
+
+TEST_CASE("of two one of whom knows nobody else, both know all at once") {
+  Random random(kSeed);
+  Two two;
+  two.a.adopt(claims(random, 100), two.now);
+  two.b.set_seeds({address(1)}, two.now);
+  two.run_for(1s);
+  REQUIRE(two.a.table().live() == 102);
+  REQUIRE(two.a.table().summary() == two.b.table().summary());
+}
+
+TEST_CASE("an observer gets the whole view, and is in nobody's") {
+  // Whether it knows an address of its own or not, and however long the member's claim is.
+  for (const Endpoint& endpoint : {address(2), Endpoint{}})
+    for (const bool long_claim : {false, true}) {
+      INFO(endpoint.to_string() << (long_claim ? ", a long claim" : ""));
+      Random random(kSeed);
+      Two two(endpoint);
+      const std::size_t members = 150;
+      two.a.adopt(claims(random, members), two.now);
+      if (long_claim) {
+        auto claim = std::make_shared<Claim>(two.a.self());
+        claim->incarnation = kMaxIncarnation - 5;
+        two.a.on_packet({address(9), random_id(random), kEpoch, false},
+                        Gossip{{{claim, MemberStatus::kSuspect, 1}}}, two.now);
+        two.a.set_endpoint(address6(0xffffffff), two.now);
+      }
+      REQUIRE_FALSE(two.b.in_step());
+      two.b.set_seeds({two.at(two.a)}, two.now);
+      two.run_for(2s);
+      REQUIRE(two.b.in_step());
+      REQUIRE(two.b.table().live() == members + 1);
+      REQUIRE(two.a.table().live() == members + 1);
+      REQUIRE(two.a.table().find(id_of(2)) == nullptr);
+      REQUIRE(two.b.table().find(id_of(2)) == nullptr);
+      REQUIRE(two.b_only_asks);
+      two.b.leave(two.now);
+      REQUIRE(two.b.left());
+    }
+}
+
+TEST_CASE("an observer tells, judges and welcomes nobody") {
+  Random random(kSeed);
+  MembershipConfig config = OneMember::config_at(OneMember::kEndpoint);
+  config.observer = true;
+  OneMember one(config);
+  one.know(20, random);
+  for (Friend& other : one.friends()) other.answers = false;
+  const Friend& other = one.friend_at(0);
+  one.hear(other.sender(), Gossip{{one.friend_at(1).news(MemberStatus::kSuspect, 5)}});
+  one.hear(other.sender(), Relay{1, one.friend_at(2).key(), one.friend_at(2).endpoint});
+  one.hear({address(700), random_id(random), kEpoch, true}, Greet{1});
+  one.run_for(60s);
+  REQUIRE(one.sent_of_kind<Welcome>().empty());
+  REQUIRE(one.sent_of_kind<Gossip>().empty());
+  REQUIRE(one.sent_of_kind<Relay>().empty());
+  REQUIRE(one.status(one.friend_at(1).id) == MemberStatus::kSuspect);
+  REQUIRE(one.core().table().dead() == 0);
+  REQUIRE(one.find(OneMember::kId) == nullptr);
+}
+
+TEST_CASE("of observers no more than kMaxGuests are remembered, the latest") {
+  Random random(kSeed);
+  OneMember one;
+  one.know(100, random);
+  std::vector<Friend> observers;
+  for (std::uint32_t i = 0; i < kMaxGuests + 1; ++i) {
+    const Friend observer = make_friend(random, 6000 + i);
+    observers.push_back(observer);
+    Ping ping = observer.ping();
+    ping.observer = true;
+    one.forget();
+    one.hear(observer.sender(), ping);
+    REQUIRE(one.find(observer.id) == nullptr);
+    const auto acks = one.sent_to<Ack>(observer.endpoint);
+    REQUIRE(acks.size() == 1);
+    one.hear(observer.sender(), digests_of(one.core().table(), acks[0].challenge));
+  }
+  one.run_for(1s);
+  const auto is_answered = [&](const Friend& observer) {
+    one.forget();
+    one.hear(observer.sender(), Want{{tag_of(one.friend_at(0).id)}});
+    return !one.sent_to<Records>(observer.endpoint).empty();
+  };
+  REQUIRE_FALSE(is_answered(observers[0]));
+  for (std::size_t i = 1; i < observers.size(); ++i) REQUIRE(is_answered(observers[i]));
+}
+
+namespace {
+
+// One with many members, the first of whom has proven where it is.
+struct Proven {
+  Random random{kSeed};
+  OneMember one;
+  explicit Proven(std::size_t members = 600) {
+    one.know(members, random);
+    one.call([&](Membership& core, Time now) { core.reach(other().id, now); });
+    one.forget();
+  }
+  const Friend& other() { return one.friend_at(0); }
+  void hear(const Packet& packet) { one.hear(other().sender(), packet); }
+  const MemberTable& table() { return one.core().table(); }
+  std::vector<Claim> in_bucket(std::size_t bucket) {
+    std::vector<Claim> members;
+    table().each_of_bucket(
+        bucket, [&](const MemberTable::Member& member) { members.push_back(*member.claim); });
+    return members;
+  }
+  // The ids of the records that it was sent.
+  std::set<PeerId> records() {
+    std::set<PeerId> ids;
+    for (const Records& packet : one.sent_to<Records>(other().endpoint))
+      for (const News& news : packet.records) ids.insert(news.id());
+    return ids;
+  }
+};
+
+BucketEntry entry_of(const Claim& claim) {
+  return {tag_of(claim.id), claim.epoch, claim.incarnation};
+}
+
+}  // namespace
+
+TEST_CASE("digests that differ in a few buckets are answered with what is in these") {
+  Proven proven;
+  Digests digests = digests_of(proven.table(), 0);
+  proven.hear(digests);
+  REQUIRE(proven.one.sent().empty());
+  for (const std::size_t bucket : {3, 77, 250}) ++digests.digests[bucket];
+  proven.hear(digests);
+  std::set<std::size_t> listed;
+  for (const Bucket& bucket : proven.one.sent_to<Bucket>(proven.other().endpoint)) {
+    listed.insert(bucket.bucket);
+    std::vector<BucketEntry> expected;
+    for (const Claim& claim : proven.in_bucket(bucket.bucket)) expected.push_back(entry_of(claim));
+    REQUIRE(bucket.entries == expected);
+    REQUIRE(bucket.parts == 1);
+  }
+  REQUIRE(listed == std::set<std::size_t>{3, 77, 250});
+  REQUIRE(proven.records().empty());
+}
+
+TEST_CASE("digests that differ everywhere are answered in kMaxPacketsInAnswer packets at most") {
+  Proven proven;
+  Digests digests = digests_of(proven.table(), 0);
+  for (std::uint32_t& digest : digests.digests) ++digest;
+  proven.hear(digests);
+  REQUIRE(proven.one.sent().size() == kMaxPacketsInAnswer);
+}
+
+TEST_CASE("a bucket with more members than one packet holds goes in parts") {
+  Proven proven(1);
+  Gossip gossip;
+  std::set<std::uint64_t> tags;
+  for (int i = 0; i < 120; ++i) {
+    PeerId id = random_id(proven.random);
+    id.bytes[0] = 9;
+    tags.insert(tag_of(id));
+    proven.hear(Records{{alive(claim_of(id))}});
+  }
+  proven.one.run_for(2s);
+  proven.one.forget();
+  Digests digests = digests_of(proven.table(), 0);
+  ++digests.digests[9];
+  proven.hear(digests);
+  std::set<std::uint64_t> listed;
+  const auto packets = proven.one.sent_to<Bucket>(proven.other().endpoint);
+  REQUIRE(packets.size() == 4);
+  for (const Bucket& bucket : packets) {
+    REQUIRE(bucket.parts == 4);
+    for (const BucketEntry& entry : bucket.entries) {
+      REQUIRE((entry.tag >> 48 & 0xff) / 64 == bucket.part);
+      listed.insert(entry.tag);
+    }
+  }
+  REQUIRE(listed == tags);
+}
+
+TEST_CASE("a list is answered with what is newer here, and by asking for what is newer there") {
+  Proven proven(2000);
+  const std::size_t bucket = 100;
+  const std::vector<Claim> members = proven.in_bucket(bucket);
+  REQUIRE(members.size() >= 4);
+  Bucket list{static_cast<std::uint8_t>(bucket), 0, 1, {}};
+  for (const Claim& claim : members) list.entries.push_back(entry_of(claim));
+  proven.hear(list);
+  REQUIRE(proven.one.sent().empty());
+
+  --list.entries[0].epoch;                        // older there
+  ++list.entries[1].incarnation;                  // newer there
+  list.entries[2].tag = list.entries[2].tag ^ 1;  // unknown here, and one unknown there
+  proven.hear(list);
+  REQUIRE(proven.records() == std::set<PeerId>{members[0].id, members[2].id});
+  const auto wants = proven.one.sent_to<Want>(proven.other().endpoint);
+  REQUIRE(wants.size() == 1);
+  REQUIRE(std::set<std::uint64_t>(wants[0].tags.begin(), wants[0].tags.end()) ==
+          std::set<std::uint64_t>{list.entries[1].tag, list.entries[2].tag});
+}
+
+TEST_CASE("what is wanted is given, the dead and the departed too") {
+  Proven proven;
+  const Friend& dead = proven.one.friend_at(5);
+  proven.hear(Gossip{{dead.news(MemberStatus::kDead, 1)}});
+  Want want{{tag_of(dead.id), tag_of(proven.one.friend_at(6).id), 12345}};
+  proven.hear(want);
+  REQUIRE(proven.records() == std::set<PeerId>{dead.id, proven.one.friend_at(6).id});
+}
+
+TEST_CASE("who says that one lives who is dead is told so") {
+  Proven proven;
+  const Friend& dead = proven.one.friend_at(5);
+  proven.hear(Gossip{{dead.news(MemberStatus::kDead, 1)}});
+  proven.hear(Records{{dead.news(MemberStatus::kAlive)}});
+  REQUIRE(proven.one.status(dead.id) == MemberStatus::kDead);
+  const auto records = proven.one.sent_to<Records>(proven.other().endpoint);
+  REQUIRE(records.size() == 1);
+  REQUIRE(records[0].records.at(0).id() == dead.id);
+  REQUIRE(records[0].records[0].status == MemberStatus::kDead);
+}
+
+TEST_CASE("what a sync brings is not told on; what is told is") {
+  for (const bool synced : {true, false}) {
+    Proven proven;
+    const News news = alive(claim_of(random_id(proven.random)));
+    proven.hear(synced ? Packet(Records{{news}}) : Packet(Gossip{{news}}));
+    REQUIRE(proven.one.find(news.id()) != nullptr);
+    proven.one.run_for(1s);
+    REQUIRE(proven.one.sent_of_kind<Gossip>().empty() == synced);
+  }
+}
