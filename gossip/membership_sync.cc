@@ -49,7 +49,7 @@ void Membership::start_sync() {
 }
 
 void Membership::send_digests(const Sender& to, std::uint32_t proof) {
-  Digests digests{proof, static_cast<std::uint32_t>(table_.live()), {}};
+  Digests digests{proof, static_cast<std::uint32_t>(table_.live())};
   for (std::size_t i = 0; i < kBuckets; ++i)
     digests.digests[i] = MemberTable::short_digest(table_.digests()[i]);
   if (!send_budgeted(to, digests)) return;

@@ -2,7 +2,6 @@
 // and proves who sent it. docs/protocol.md specifies the encoding.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <variant>
@@ -97,7 +96,8 @@ struct Gossip {
 struct Digests {
   std::uint32_t proof = 0;  // the challenge of the receiver's Ack; 0: none
   std::uint32_t live = 0;
-  std::array<std::uint32_t, kBuckets> digests{};
+  // kBuckets of them. Not in place: most packets are small, and are moved about a lot.
+  std::vector<std::uint32_t> digests = std::vector<std::uint32_t>(kBuckets);
 };
 // Live members of one bucket, or of one of its equal parts by the second byte of the id.
 struct BucketEntry {

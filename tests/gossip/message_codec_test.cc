@@ -220,8 +220,8 @@ TEST_CASE("the largest packets of all kinds stay below the limit") {
   const YouAre you{kMaxIncarnation, MemberStatus::kLeft};
   Bucket bucket{0xff, kMaxBucketParts - 1, kMaxBucketParts, {}};
   bucket.entries.assign(kMaxBucketEntries, {~std::uint64_t{0}, ~std::uint64_t{0}, kMaxIncarnation});
-  Digests digests{0xffffffff, 0xffffffff, {}};
-  digests.digests.fill(0xffffffff);
+  Digests digests{0xffffffff, 0xffffffff};
+  digests.digests.assign(kBuckets, 0xffffffff);
   const std::vector<Packet> largest = {
       Ping{0xffffffff, true, kLargestSelf, you, far, view},
       Ack{0xffffffff, 0xffffffff, kLargestSelf, you, far, view},

@@ -138,7 +138,7 @@ Packet random_packet(std::size_t kind, Random& random) {
     case 6:
       return Gossip{random_list(random, kMaxNewsInPacket)};
     case 7: {
-      Digests digests{number, random_u32(random), {}};
+      Digests digests{number, random_u32(random)};
       for (std::uint32_t& digest : digests.digests) digest = random_u32(random);
       return digests;
     }

@@ -29,6 +29,7 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(0.0, 1.0));
   app.add_option("--seed", scenario.seed, "of all chance");
   app.add_option("--runs", runs, "so many, with the seeds from --seed on");
+  app.add_flag("--progress", scenario.progress, "say where a long run is");
   app.add_flag("--fresh-seed", fresh, "take the seed from the system; it is printed");
   CLI11_PARSE(app, argc, argv);
   if (fresh) scenario.seed = std::random_device{}();

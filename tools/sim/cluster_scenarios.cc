@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 
 #include "absl/strings/str_cat.h"
 #include "tools/sim/cluster_lookups.h"
@@ -98,8 +99,16 @@ Figures run_join(const ClusterScenario& scenario) {
   for (std::size_t i = 0; i < scenario.members; ++i) {
     world.join();
     world.run_for(kWithin / scenario.members);
+    if (scenario.progress && i % 500 == 0) std::fprintf(stderr, "%zu have joined\n", i);
   }
   const Time last = world.now();
+  for (int i = 0; scenario.progress && i < 60 && !world.views_equal(); ++i) {
+    world.run_for(1s);
+    std::uint32_t least = ~0u;
+    for (NodeNumber node = 0; node < world.size(); ++node)
+      least = std::min(least, world.core(node).table().summary().live);
+    std::fprintf(stderr, "%d s after the last the least view has %u\n", i + 1, least);
+  }
   until_equal(world, 600s);
   return {{"equal after the last, s", seconds_between(last, world.now())},
           {"sent by a member, kbit/s", world.mean_bytes_per_second() * 8 / 1000},

@@ -15,6 +15,7 @@ struct ClusterScenario {
   std::size_t members = 100;
   double loss = 0.05;
   std::uint64_t seed = 1;
+  bool progress = false;  // say at stderr where a long one is
 };
 
 // A figure with its name and unit, in the order they are to be printed.
