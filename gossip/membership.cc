@@ -338,6 +338,7 @@ Time Membership::next_timeout() const {
       std::min({probe_at_, tell_at_, sync_at_, greet_at_, reconnect_at_, forget_at_, left_at_});
   if (probe_) next = std::min(next, probe_->relayed ? probe_->fail_at : probe_->relay_at);
   for (const RelayJob& job : relay_jobs_) next = std::min(next, job.until);
+  if (absent_) next = std::min(next, absent_->until);
   if (!deadlines_.empty()) next = std::min(next, deadlines_.begin()->first);
   return next;
 }
@@ -353,6 +354,7 @@ void Membership::on_timeout(Time now) {
   if (probe_ && probe_->relayed && probe_->fail_at <= now_) fail_probe();
   finish_relays();
   judge_suspects();
+  if (absent_ && absent_->until <= now_) fail_absent();
   if (probe_at_ <= now_) start_probe();
   if (tell_at_ <= now_) tell();
   if (sync_at_ <= now_) start_sync();

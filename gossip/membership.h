@@ -3,7 +3,8 @@
 //  - each second it pings a member (membership_probe.cc); one that answers neither it nor
 //    others on its behalf is suspected, and dead unless it says in time that it lives;
 //  - what changes is told at random and spreads like a rumour (update_queue.h);
-//  - whoever meets a member with another view exchanges what differs (membership_sync.cc).
+//  - whoever meets a member with another view exchanges what differs (membership_sync.cc);
+//  - who only looks on can also ask who is not alive (membership_absent.cc).
 // The shell seals and sends packets, opens what comes, and says what time it is.
 #pragma once
 
@@ -54,6 +55,12 @@ inline constexpr Duration kGreetInCompany = std::chrono::seconds(30);
 inline constexpr double kGreetersInCompany = 30;
 inline constexpr Duration kReconnect = std::chrono::seconds(5);
 inline constexpr std::size_t kMaxSeeds = 256;
+// Asking who is not alive. Those who run longest know of most who died; what one of them has not
+// heard another has.
+inline constexpr std::size_t kAskedForAbsent = 3;
+inline constexpr std::size_t kAbsentCandidates = 6;  // while some of them do not answer
+inline constexpr Duration kAbsentTimeout = std::chrono::milliseconds(300);
+inline constexpr std::size_t kAbsentTries = 3;
 // One who leaves says so for as long.
 inline constexpr Duration kLeaving = std::chrono::milliseconds(300);
 
@@ -79,7 +86,11 @@ struct Superseded {
 struct Reached {
   PeerId id;
 };
-using MembershipAction = std::variant<SendPacket, Superseded, Reached>;
+// What ask_absent() could learn is in the table.
+struct AbsentKnown {
+  std::size_t answers = 0;  // of so many members, at most kAskedForAbsent
+};
+using MembershipAction = std::variant<SendPacket, Superseded, Reached, AbsentKnown>;
 
 // Who sent a packet, as its datagram proves, and from where, which it does not.
 struct Sender {
@@ -103,6 +114,9 @@ class Membership {
   void doubt(const PeerId& id, Time now);
   // Pings it, once; answered by Reached or by nothing.
   void reach(const PeerId& id, Time now);
+  // An observer: asks the members that run longest who is suspected, died or left. Answered by
+  // AbsentKnown. How long ago that was is told by `since` in the table.
+  void ask_absent(Time now);
   // Says so to others for kLeaving; then left() and no more actions.
   void leave(Time now);
   bool left() const { return left_; }
@@ -116,6 +130,8 @@ class Membership {
   const Claim& self() const { return *self_; }
   // Has an observer the view of the one that answered last?
   bool in_step() const { return heard_view_ && *heard_view_ == table_.summary(); }
+  // Of the one that answered last; nothing before anybody did.
+  const std::optional<ViewSummary>& heard_view() const { return heard_view_; }
   std::uint32_t penalty() const { return penalty_; }
 
   // For checks: called with each change of the view, before it is made; `before` is null for one
@@ -127,7 +143,7 @@ class Membership {
 
  private:
   using Member = MemberTable::Member;
-  enum class Purpose : std::uint8_t { kProbe, kRelay, kSync, kLastCall, kReach };
+  enum class Purpose : std::uint8_t { kProbe, kRelay, kSync, kLastCall, kReach, kAbsent };
   struct SentPing {
     std::uint32_t number;
     Purpose purpose;
@@ -167,6 +183,16 @@ class Membership {
     MemberKey key;
     Endpoint endpoint;
     bool proven = false;
+  };
+  struct AbsentQuery {
+    std::vector<MemberKey> members;  // to ask, one after the other
+    std::size_t place = 0;
+    std::uint32_t number = 0;  // of the question that waits; 0: a ping comes first, for the proof
+    std::uint32_t proof = 0;
+    std::uint64_t from = 0;
+    std::size_t failures = 0;  // in a row
+    std::size_t answers = 0;
+    Time until;
   };
   // Bytes that may be sent: refills with time, holds a quarter of a second's.
   class Budget {
@@ -242,6 +268,15 @@ class Membership {
   void on(const Sender& sender, const Want& want);
   void on(const Sender& sender, const Records& records);
 
+  // membership_absent.cc
+  void ask_next_absent();
+  void ask_absent_page();
+  void end_absent_member(bool answered);
+  void fail_absent();
+  void learn_absent(const AbsentMember& absent);
+  void on(const Sender& sender, const AskAbsent& ask);
+  void on(const Sender& sender, const Absent& absent);
+
   MembershipConfig config_;
   Random random_;
   std::uint64_t secret_;  // of challenges
@@ -271,6 +306,7 @@ class Membership {
   Time synced_at_;
   Duration sync_interval_ = kFastSync;
   std::vector<Guest> guests_;
+  std::optional<AbsentQuery> absent_;
 
   std::vector<Endpoint> seeds_;
   std::deque<SentGreet> greets_;

@@ -175,6 +175,11 @@ void Membership::on(const Sender& sender, const Ack& ack) {
   hear_seen(sender, ack.seen);
   if (pinged.endpoint == sender.from) prove(sender);
   if (pinged.purpose == Purpose::kReach) actions_.push_back(Reached{sender.id});
+  if (pinged.purpose == Purpose::kAbsent && absent_ && absent_->number == 0 &&
+      absent_->members[absent_->place] == MemberKey{sender.id, sender.epoch}) {
+    absent_->proof = ack.challenge;
+    ask_absent_page();
+  }
   if (pinged.purpose == Purpose::kRelay) {
     const auto job = std::find_if(relay_jobs_.begin(), relay_jobs_.end(),
                                   [&](const RelayJob& j) { return j.ping_number == ack.number; });

@@ -20,6 +20,8 @@ enum : std::uint64_t {
   kBucket,
   kWant,
   kRecords,
+  kAskAbsent,
+  kAbsent,
   kKinds
 };
 
@@ -90,6 +92,15 @@ std::size_t body_bytes(const Bucket& b) {
 }
 std::size_t body_bytes(const Want& w) { return size_of_bin(w.tags.size() * kTagBytes); }
 std::size_t body_bytes(const Records& r) { return size_of(r.records); }
+std::size_t body_bytes(const AskAbsent& a) {
+  return size_of_uint(a.number) + size_of_uint(a.proof) + size_of_uint(a.from);
+}
+std::size_t body_bytes(const Absent& a) {
+  std::size_t bytes = size_of_uint(a.number) + 1 + 2 * size_of_array(a.members.size());
+  for (const AbsentMember& member : a.members)
+    bytes += encoded_bytes(member.news) + size_of_uint(member.seconds);
+  return bytes;
+}
 
 // ---- writing ----
 
@@ -112,19 +123,20 @@ void write(CanonicalWriter& out, const ViewSummary& view) {
   out.uint(view.digest);
   out.uint(view.live);
 }
+void write(CanonicalWriter& out, const News& news) {
+  const Claim& claim = *news.claim;
+  out.array(7);
+  out.bin(claim.id.view());
+  out.uint(claim.epoch);
+  out.uint(claim.incarnation);
+  write(out, claim.endpoint);
+  out.uint(claim.service_port);
+  out.uint(static_cast<std::uint64_t>(news.status));
+  out.uint(news.accuser);
+}
 void write(CanonicalWriter& out, const std::vector<News>& news) {
   out.array(static_cast<std::uint32_t>(news.size()));
-  for (const News& item : news) {
-    const Claim& claim = *item.claim;
-    out.array(7);
-    out.bin(claim.id.view());
-    out.uint(claim.epoch);
-    out.uint(claim.incarnation);
-    write(out, claim.endpoint);
-    out.uint(claim.service_port);
-    out.uint(static_cast<std::uint64_t>(item.status));
-    out.uint(item.accuser);
-  }
+  for (const News& item : news) write(out, item);
 }
 
 void head(CanonicalWriter& out, std::uint32_t elements, std::uint64_t kind) {
@@ -207,6 +219,21 @@ void write(CanonicalWriter& out, const Want& w) {
 void write(CanonicalWriter& out, const Records& r) {
   head(out, 2, kRecords);
   write(out, r.records);
+}
+void write(CanonicalWriter& out, const AskAbsent& a) {
+  head(out, 4, kAskAbsent);
+  out.uint(a.number);
+  out.uint(a.proof);
+  out.uint(a.from);
+}
+void write(CanonicalWriter& out, const Absent& a) {
+  head(out, 5, kAbsent);
+  out.uint(a.number);
+  out.boolean(a.more);
+  out.array(static_cast<std::uint32_t>(a.members.size()));
+  for (const AbsentMember& member : a.members) write(out, member.news);
+  out.array(static_cast<std::uint32_t>(a.members.size()));
+  for (const AbsentMember& member : a.members) out.uint(member.seconds);
 }
 
 // ---- reading ----
@@ -356,6 +383,21 @@ void read(CanonicalReader& in, Want& w) {
   for (std::size_t i = 0; i < tags.size(); i += kTagBytes) w.tags.push_back(get_u64(&tags[i]));
 }
 void read(CanonicalReader& in, Records& r) { r.records = read_news(in, "records"); }
+void read(CanonicalReader& in, AskAbsent& a) {
+  a.number = read_u32(in, "number");
+  a.proof = read_u32(in, "proof");
+  a.from = in.uint(kMaxU64, "from");
+}
+void read(CanonicalReader& in, Absent& a) {
+  a.number = read_u32(in, "number");
+  a.more = in.boolean("more");
+  for (News& news : read_news(in, "members")) {
+    if (news.status == MemberStatus::kAlive) in.fail("members", "one of them is alive");
+    a.members.push_back({std::move(news), 0});
+  }
+  in.tuple(static_cast<std::uint32_t>(a.members.size()), "seconds");
+  for (AbsentMember& member : a.members) member.seconds = read_u32(in, "seconds");
+}
 
 template <typename T>
 Packet read_packet(CanonicalReader& in) {
@@ -365,10 +407,11 @@ Packet read_packet(CanonicalReader& in) {
 }
 
 constexpr Packet (*kReaders[])(CanonicalReader&) = {
-    read_packet<Ping>,   read_packet<Ack>,     read_packet<Relay>,  read_packet<RelayAnswer>,
-    read_packet<Greet>,  read_packet<Welcome>, read_packet<Gossip>, read_packet<Digests>,
-    read_packet<Bucket>, read_packet<Want>,    read_packet<Records>};
-constexpr std::uint32_t kElements[] = {11, 11, 5, 3, 3, 7, 2, 4, 5, 2, 2};
+    read_packet<Ping>,   read_packet<Ack>,     read_packet<Relay>,   read_packet<RelayAnswer>,
+    read_packet<Greet>,  read_packet<Welcome>, read_packet<Gossip>,  read_packet<Digests>,
+    read_packet<Bucket>, read_packet<Want>,    read_packet<Records>, read_packet<AskAbsent>,
+    read_packet<Absent>};
+constexpr std::uint32_t kElements[] = {11, 11, 5, 3, 3, 7, 2, 4, 5, 2, 2, 4, 5};
 static_assert(std::size(kReaders) == kKinds && std::size(kElements) == kKinds &&
               std::variant_size_v<Packet> == kKinds);
 

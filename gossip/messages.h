@@ -120,8 +120,26 @@ struct Records {
   std::vector<News> records;
 };
 
+// "Who is not alive, of those with the tag `from` and above?" A sync brings the live ones alone,
+// which is not enough for one who looks on to tell a person who died. Answered by an Absent.
+struct AskAbsent {
+  std::uint32_t number = 0;
+  std::uint32_t proof = 0;  // as of Digests
+  std::uint64_t from = 0;
+};
+struct AbsentMember {
+  News news;
+  std::uint32_t seconds = 0;  // it has had this status for so long, as the sender saw it
+};
+// Suspects, the dead and those who left: as many as fit, in the order of their tags.
+struct Absent {
+  std::uint32_t number = 0;  // of the AskAbsent
+  bool more = false;         // there are others after the last of these
+  std::vector<AbsentMember> members;
+};
+
 using Packet = std::variant<Ping, Ack, Relay, RelayAnswer, Greet, Welcome, Gossip, Digests, Bucket,
-                            Want, Records>;
+                            Want, Records, AskAbsent, Absent>;
 
 // Their sizes, without building them.
 std::size_t encoded_bytes(const Packet& packet);

@@ -68,6 +68,11 @@ void GossipService::reach(const PeerId& id) {
   drain();
 }
 
+void GossipService::ask_absent() {
+  membership_->ask_absent(Loop::now());
+  drain();
+}
+
 void GossipService::leave() {
   if (!membership_) return;
   resolve_timer_.arm(kNever);
@@ -154,6 +159,8 @@ void GossipService::drain() {
                             : sealer_.seal_greeting(packet));
     } else if (const auto* reached = std::get_if<gossip::Reached>(&*action)) {
       if (handlers_.on_reached) handlers_.on_reached(reached->id);
+    } else if (const auto* known = std::get_if<gossip::AbsentKnown>(&*action)) {
+      if (handlers_.on_absent_known) handlers_.on_absent_known(known->answers);
     } else {
       log_error("another process has the identity of this member of the cluster");
       if (handlers_.on_superseded) loop_.post(handlers_.on_superseded);

@@ -43,7 +43,8 @@ struct GossipHandlers {
   std::function<void()> on_change;  // members came, went or moved
   // Another process has this identity. The service is of no use any more.
   std::function<void()> on_superseded;
-  std::function<void(const PeerId&)> on_reached;  // gossip::Reached
+  std::function<void(const PeerId&)> on_reached;             // gossip::Reached
+  std::function<void(std::size_t answers)> on_absent_known;  // gossip::AbsentKnown
 };
 
 class GossipService {
@@ -57,6 +58,7 @@ class GossipService {
   void set_keys(const Keyring& keys);
   void doubt(const PeerId& id);
   void reach(const PeerId& id);
+  void ask_absent();
   // Tells the others; the loop must run until left().
   void leave();
   bool left() const { return !membership_ || membership_->left(); }

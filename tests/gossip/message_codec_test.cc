@@ -71,6 +71,20 @@ void require_same(const Bucket& a, const Bucket& b) {
 }
 void require_same(const Want& a, const Want& b) { REQUIRE(a.tags == b.tags); }
 void require_same(const Records& a, const Records& b) { require_same(a.records, b.records); }
+void require_same(const AskAbsent& a, const AskAbsent& b) {
+  REQUIRE(a.number == b.number);
+  REQUIRE(a.proof == b.proof);
+  REQUIRE(a.from == b.from);
+}
+void require_same(const Absent& a, const Absent& b) {
+  REQUIRE(a.number == b.number);
+  REQUIRE(a.more == b.more);
+  REQUIRE(a.members.size() == b.members.size());
+  for (std::size_t i = 0; i < a.members.size(); ++i) {
+    require_same(a.members[i].news, b.members[i].news);
+    REQUIRE(a.members[i].seconds == b.members[i].seconds);
+  }
+}
 
 std::string hex(const Bytes& bytes) {
   return absl::BytesToHexString(
@@ -403,6 +417,22 @@ TEST_CASE("numbers that come in threes are not taken in twos, nor tags in halves
   put_u16(&bytes[head - 2], 4 * kBuckets - 4);
   bytes.resize(bytes.size() - 4);
   REQUIRE(absl::StrContains(refusal(bytes), "digests"));
+}
+
+TEST_CASE("an Absent tells of nobody who is alive, and of each since when") {
+  const News left{claim_of(id_of(1), 0), MemberStatus::kLeft, 0};
+  const News alive_one{claim_of(id_of(1), 0), MemberStatus::kAlive, 0};
+  REQUIRE(refusal(Absent{0, false, {{left, 7}}}) == "");
+  REQUIRE(absl::StrContains(refusal(Absent{0, false, {{alive_one, 7}}}), "members"));
+  Bytes bytes = encode_packet(Absent{0, false, {{left, 7}}});
+  REQUIRE(bytes[bytes.size() - 2] == 0x91);
+  bytes[bytes.size() - 2] = 0x90;
+  bytes.pop_back();
+  REQUIRE(absl::StrContains(refusal(bytes), "seconds"));
+  std::vector<AbsentMember> many(kMaxNewsInPacket, {left, 7});
+  REQUIRE(refusal(Absent{0, false, many}) == "");
+  many.push_back({left, 7});
+  REQUIRE(absl::StrContains(refusal(Absent{0, false, many}), "members"));
 }
 
 TEST_CASE("random bytes are no packet, and what is one has that one spelling") {

@@ -58,6 +58,18 @@ Bucket random_bucket(Random& random) {
   return bucket;
 }
 
+Absent random_absent(std::uint32_t number, Random& random) {
+  Absent absent{number, random.chance(0.5), {}};
+  std::size_t bytes = encoded_bytes(Packet(absent)) + 4;
+  for (News& news : random_list(random, kMaxNewsInPacket)) {
+    if (news.status == MemberStatus::kAlive) news.status = MemberStatus::kLeft;
+    bytes += encoded_bytes(news) + 5;
+    if (bytes > kMaxPacketBytes) break;
+    absent.members.push_back({std::move(news), random_u32(random)});
+  }
+  return absent;
+}
+
 }  // namespace
 
 PeerId id_of(std::uint8_t fill) { return *PeerId::from_bytes(Bytes(PeerId::kSize, fill)); }
@@ -101,9 +113,9 @@ ClaimPtr claim_of(const PeerId& id, std::uint64_t epoch, Incarnation incarnation
 }
 
 const char* kind_name(std::size_t kind) {
-  static constexpr const char* kNames[] = {"Ping",   "Ack",     "Relay",  "RelayAnswer",
-                                           "Greet",  "Welcome", "Gossip", "Digests",
-                                           "Bucket", "Want",    "Records"};
+  static constexpr const char* kNames[] = {
+      "Ping",    "Ack",    "Relay", "RelayAnswer", "Greet",     "Welcome", "Gossip",
+      "Digests", "Bucket", "Want",  "Records",     "AskAbsent", "Absent"};
   static_assert(std::size(kNames) == kKinds);
   return kNames[kind];
 }
@@ -150,9 +162,13 @@ Packet random_packet(std::size_t kind, Random& random) {
       for (std::uint64_t& tag : want.tags) tag = random.next();
       return want;
     }
-    default:
-      P2P_CHECK(kind == 10);
+    case 10:
       return Records{random_list(random, kMaxNewsInPacket)};
+    case 11:
+      return AskAbsent{number, random_u32(random), random_number(random, kMaxU64)};
+    default:
+      P2P_CHECK(kind == 12);
+      return random_absent(number, random);
   }
 }
 

@@ -78,9 +78,11 @@ Result<std::optional<Membership>> membership_of(const GossipOptions& options,
 }
 
 Result<net::GossipConfig> observer_of(const std::vector<std::string>& join,
-                                      const std::vector<HostPort>& of_link, const Keyring& keys) {
+                                      const std::vector<HostPort>& of_link, const Keyring& keys,
+                                      std::vector<Endpoint> known) {
   P2P_ASSIGN(net::GossipConfig config, config_of(join, of_link, keys));
-  if (config.join.empty())
+  config.known = std::move(known);
+  if (config.join.empty() && config.known.empty())
     return Error{ErrorCode::kUsage, "--join: the HOST:PORT of a member of the cluster is needed"};
   config.observer = true;
   config.epoch = passing_member().epoch;

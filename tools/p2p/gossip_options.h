@@ -35,9 +35,11 @@ Result<std::optional<Membership>> membership_of(const GossipOptions& options,
                                                 const std::string& cluster_key,
                                                 const std::optional<IpAddress>& advertised);
 
-// The same for who only looks on; an empty ring for an open cluster. kUsage where nobody is named.
+// The same for who only looks on; an empty ring for an open cluster. `known` as in GossipConfig.
+// kUsage where nobody is named.
 Result<net::GossipConfig> observer_of(const std::vector<std::string>& join,
-                                      const std::vector<HostPort>& of_link, const Keyring& keys);
+                                      const std::vector<HostPort>& of_link, const Keyring& keys,
+                                      std::vector<Endpoint> known = {});
 
 // Takes over changes of the key file while the loop runs. Make it before the file is read; empty
 // where there is no file. A file that cannot be read changes nothing.

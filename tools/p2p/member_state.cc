@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -12,6 +13,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "crypto/datagram.h"
 #include "net/gossip_service.h"
@@ -107,6 +109,29 @@ Result<MemberState> open_member_state(std::uint16_t port) {
   state.known_file = folder / absl::StrCat(port, ".members");
   state.known = read_known(state.known_file);
   return state;
+}
+
+std::vector<Endpoint> known_on_this_host() {
+  const IpAddress here = IpAddress::parse("127.0.0.1").value();
+  std::vector<Endpoint> found = {{here, kUsualGossipPort}}, kept;
+  if (const auto folder = state_folder()) {
+    std::error_code none;
+    for (const auto& file : std::filesystem::directory_iterator(*folder / "members", none)) {
+      const std::filesystem::path& path = file.path();
+      std::uint32_t port = 0;
+      if (path.extension() == ".members") {
+        const std::vector<Endpoint> known = read_known(path);
+        kept.insert(kept.end(), known.begin(), known.end());
+      } else if (path.extension() == ".json" && absl::SimpleAtoi(path.stem().string(), &port) &&
+                 port <= UINT16_MAX) {
+        found.push_back({here, static_cast<std::uint16_t>(port)});
+      }
+    }
+  }
+  for (const Endpoint& member : kept)
+    if (std::find(found.begin(), found.end(), member) == found.end()) found.push_back(member);
+  if (found.size() > net::kMaxKnownMembers) found.resize(net::kMaxKnownMembers);
+  return found;
 }
 
 void keep_known(const std::filesystem::path& file, const std::vector<Endpoint>& members) {

@@ -29,6 +29,12 @@ Result<MemberState> open_member_state(std::uint16_t port);
 // One that is not kept, for who only looks on.
 MemberState passing_member();
 
+// Where members may be, as far as this host knows: those on it, which includes kUsualGossipPort,
+// and those that they kept. At most net::kMaxKnownMembers, each once.
+std::vector<Endpoint> known_on_this_host();
+// What the examples use; a cluster may use any.
+inline constexpr std::uint16_t kUsualGossipPort = 7946;
+
 // Replaces what is kept; problems are logged.
 void keep_known(const std::filesystem::path& file, const std::vector<Endpoint>& members);
 

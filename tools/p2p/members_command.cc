@@ -1,0 +1,129 @@
+// p2p members: who is in the cluster, and who is not any more.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "base/units.h"
+#include "net/log.h"
+#include "tools/p2p/exit_code.h"
+#include "tools/p2p/observer.h"
+#include "tools/p2p/table_text.h"
+
+namespace p2p::cli {
+namespace {
+
+using Member = gossip::MemberTable::Member;
+using gossip::MemberStatus;
+
+struct Options {
+  ObserverOptions observer;
+  std::string link;
+  std::vector<std::string> statuses;
+  bool json = false;
+};
+
+// Of the live ones since their start, by their own clocks; of others since they are what they are.
+Duration age_of(const Member& member) {
+  if (member.status != MemberStatus::kAlive) return net::Loop::now() - member.since;
+  const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(
+      std::chrono::system_clock::now().time_since_epoch());
+  const auto epoch = static_cast<std::int64_t>(member.claim->epoch);
+  return std::chrono::milliseconds(std::max<std::int64_t>(now.count() - epoch, 0));
+}
+
+std::vector<Member> chosen(const gossip::MemberTable& table,
+                           const std::vector<std::string>& statuses) {
+  std::vector<Member> members;
+  for (const Member& member : table.members())
+    if (statuses.empty() || std::find(statuses.begin(), statuses.end(),
+                                      gossip::name_of(member.status)) != statuses.end())
+      members.push_back(member);
+  std::sort(members.begin(), members.end(), [](const Member& a, const Member& b) {
+    return std::tie(a.claim->endpoint, a.claim->id) < std::tie(b.claim->endpoint, b.claim->id);
+  });
+  return members;
+}
+
+void print_json(const std::vector<Member>& members) {
+  for (const Member& member : members) {
+    const gossip::Claim& claim = *member.claim;
+    const nlohmann::json json = {{"id", claim.id.hex()},
+                                 {"address", claim.endpoint.to_string()},
+                                 {"service_port", claim.service_port},
+                                 {"status", gossip::name_of(member.status)},
+                                 {"epoch", claim.epoch},
+                                 {"incarnation", claim.incarnation},
+                                 {"seconds", to_seconds(age_of(member))}};
+    std::printf("%s\n", json.dump().c_str());
+  }
+}
+
+void print_table(const std::vector<Member>& members) {
+  std::vector<std::vector<std::string>> rows = {{"ID", "ADDRESS", "SERVICE", "STATUS", "SINCE"}};
+  for (const Member& member : members) {
+    const gossip::Claim& claim = *member.claim;
+    rows.push_back({claim.id.short_hex(), claim.endpoint.to_string(),
+                    claim.service_port == 0 ? "-" : absl::StrCat(claim.service_port),
+                    gossip::name_of(member.status), format_duration(age_of(member)) + " ago"});
+  }
+  std::fputs(table_text(rows).c_str(), stdout);
+}
+
+Result<int> members(const Options& options) {
+  std::vector<HostPort> of_link;
+  if (!options.link.empty()) {
+    P2P_ASSIGN(const Link link, read_link(options.link));
+    of_link = link.members;
+  }
+  P2P_ASSIGN(net::GossipConfig config, observer_config(options.observer, of_link));
+  Observer observer(std::move(config), from_seconds(options.observer.patience_seconds));
+  P2P_TRY(observer.join());
+  const bool only_alive = options.statuses == std::vector<std::string>{"alive"};
+  if (const Status known = observer.learn_absent(); !known) {
+    if (known.error().code == ErrorCode::kInterrupted || (!only_alive && !options.statuses.empty()))
+      return known.error();
+    if (!only_alive) net::log_warn(known.error().message);
+  }
+  const std::vector<Member> found = chosen(observer.table(), options.statuses);
+  if (options.json)
+    print_json(found);
+  else
+    print_table(found);
+  return kOk;
+}
+
+}  // namespace
+
+void add_members(CLI::App& app, Run& run) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command =
+      app.add_subcommand("members", "Who is in the cluster, and who was until a day ago");
+  command->add_option("LINK", options->link,
+                      "A link whose cluster is meant; - reads it from stdin");
+  add_observer_options(*command, options->observer);
+  add_list_option(*command, "--status", options->statuses,
+                  "Only those that are alive, suspect, dead or left; may be repeated")
+      ->check(CLI::IsMember({"alive", "suspect", "dead", "left"}));
+  command->add_flag("--json", options->json, "One JSON object a line for each member")
+      ->envname("P2P_JSON");
+  command->footer(
+      "Example:\n"
+      "  p2p members --join first.example:7946\n"
+      "  p2p members --status dead --status left\n\n"
+      "SERVICE is the TCP port for announces, at the same address. SINCE: those that are alive "
+      "since "
+      "they started, the others since they are not. Who is not alive is told by the three members "
+      "that run longest, which remember it for 24 hours.\n\n"
+      "Exit code 4: no member of the cluster answers.");
+  command->callback([options, &run] {
+    run = [options] {
+      auto result = members(*options);
+      return result ? *result : fail(result.error());
+    };
+  });
+}
+
+}  // namespace p2p::cli

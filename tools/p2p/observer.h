@@ -1,0 +1,71 @@
+// Observer: a look at a cluster from outside, step by step, for commands that print something and
+// end. It runs a loop of its own; Ctrl-C ends it.
+#pragma once
+
+#include <functional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "content/link.h"
+#include "net/gossip_service.h"
+#include "tools/p2p/commands.h"
+
+namespace p2p::cli {
+
+struct ObserverOptions {
+  std::vector<std::string> join;
+  std::string cluster_key;
+  double patience_seconds = 5;
+};
+
+// Adds --join, --cluster-key and --patience.
+void add_observer_options(CLI::App& command, ObserverOptions& options);
+
+// Whom to ask: those of --join and of the link; where neither names anybody, the members that this
+// host was one of earlier, and those that run on it. Errors: the flags, the key file.
+Result<net::GossipConfig> observer_config(const ObserverOptions& options,
+                                          const std::vector<HostPort>& of_link);
+
+class Observer {
+ public:
+  Observer(net::GossipConfig config, Duration patience);
+
+  // Until its view is that of the member that answered last; a view that still grows is waited for.
+  // kUnreachable, with what to do, where nobody answers; kInterrupted.
+  Status join();
+  // Then also who is suspected, dead or gone is in the table. kUnreachable where none of those
+  // asked answered.
+  Status learn_absent();
+  // Pings these members, up to kReachTries times; who did not answer.
+  Result<std::set<PeerId>> find_silent(std::set<PeerId> members);
+
+  const gossip::MemberTable& table() const { return gossip_.membership().table(); }
+  net::Loop& loop() { return loop_; }
+  // Runs the loop until `done`, which is looked at every kLook, or the deadline. False: the latter.
+  // kInterrupted.
+  Result<bool> run_until(Time deadline, const std::function<bool()>& done);
+
+ private:
+  std::string asked() const;
+  Error nobody_answers();
+  Result<bool> ping_all(const std::set<PeerId>& members);
+
+  net::Loop loop_;
+  net::GossipConfig config_;
+  Duration patience_;
+  bool interrupted_ = false;
+  std::optional<std::size_t> absent_answers_;
+  std::set<PeerId> reached_;
+  net::GossipService gossip_;
+  std::function<bool()> done_;
+  Time deadline_ = kNever;
+  net::Timer look_;
+};
+
+// So many pings go out a second, and a member is pinged so often, this far apart.
+inline constexpr double kReachPerSecond = 1000;
+inline constexpr int kReachTries = 3;
+inline constexpr Duration kReachInterval = std::chrono::seconds(1);
+
+}  // namespace p2p::cli
