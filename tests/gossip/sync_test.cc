@@ -22,7 +22,7 @@ std::size_t bytes_of(const std::vector<Sent>& sent, const Endpoint& where) {
 
 // The friend says that it has nobody, or names its view.
 Digests digests_of(const MemberTable& table, std::uint32_t proof) {
-  Digests digests{proof, static_cast<std::uint32_t>(table.live()), {}};
+  Digests digests{proof, static_cast<std::uint32_t>(table.live())};
   for (std::size_t i = 0; i < kBuckets; ++i)
     digests.digests[i] = MemberTable::short_digest(table.digests()[i]);
   return digests;
