@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <string>
 
 #include "absl/strings/escaping.h"
@@ -17,6 +18,8 @@
 #include "crypto/keys.h"
 #include "crypto/psk_list.h"
 #include "crypto/rendezvous.h"
+#include "gossip/member_table.h"
+#include "gossip/messages.h"
 #include "peer/messages.h"
 #include "tracker/messages.h"
 #include "tracker/store_record.h"
@@ -119,6 +122,25 @@ TEST_CASE("the page's datagrams are ours") {
   DatagramSealer sealer(filled<PeerId>(0x66), 1'700'000'000'000, ring);
   require_on_page(hex(sealer.seal_greeting(bytes_of("p2p"))));
   require_on_page(hex(sealer.seal(bytes_of("p2p"), receiver)));
+}
+
+TEST_CASE("the page's gossip is ours") {
+  using namespace gossip;
+  const Endpoint endpoint = *Endpoint::parse("192.0.2.1:7946");
+  const ClaimPtr claim =
+      std::make_shared<Claim>(Claim{filled<PeerId>(0x66), 1'700'000'000'000, 1, endpoint, 40001});
+  MemberTable table;
+  table.put({claim, MemberStatus::kAlive, 0}, Time{});
+  const ViewSummary view = table.summary();
+  require_on_page(absl::StrCat(absl::Hex(view.digest, absl::kZeroPad16)));
+  require_on_page(hex(encode_packet(Ping{0x80000001,
+                                         false,
+                                         {1, endpoint, 40001},
+                                         {0, MemberStatus::kAlive},
+                                         *Endpoint::parse("192.0.2.2:7946"),
+                                         view})));
+  require_on_page(
+      hex(encode_packet(Gossip{{{claim, MemberStatus::kSuspect, tag_of(filled<PeerId>(0x77))}}})));
 }
 
 TEST_CASE("the page's store records are ours") {
