@@ -1,5 +1,5 @@
 // Whole clusters in virtual time, each member the product's own core: what is asked of them at any
-// size, at a size that a test has time for (docs/performance.md has the figures of large ones).
+// size, at a size that a test has time for (p2p-cluster-sim takes larger ones).
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <functional>
