@@ -139,9 +139,15 @@ void Membership::hear_self_claim(const Sender& sender, const SelfClaim& self) {
   if (!self.endpoint.is_dialable()) return;
   const Member* known = table_.find(sender.id);
   if (known && known->rank() >= Rank{sender.epoch, self.incarnation, MemberStatus::kAlive}) return;
-  hear({std::make_shared<Claim>(
-            Claim{sender.id, sender.epoch, self.incarnation, self.endpoint, self.service_port}),
-        MemberStatus::kAlive, 0});
+  const News news{std::make_shared<Claim>(Claim{sender.id, sender.epoch, self.incarnation,
+                                                self.endpoint, self.service_port}),
+                  MemberStatus::kAlive, 0};
+  // An earlier life of it may still run where it was, for instance with a copy of its key. Nobody
+  // opens its datagrams any more, so it would never hear of this one from an answer.
+  if (known && known->claim->epoch < sender.epoch && known->claim->endpoint != self.endpoint &&
+      known->status != MemberStatus::kLeft)
+    send(known->claim->endpoint, known->key(), Gossip{{news}});
+  hear(news);
 }
 
 // Two who agree that we are elsewhere than we say are believed, and the first of all alone, unless

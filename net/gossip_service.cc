@@ -47,7 +47,7 @@ Result<Endpoint> GossipService::start(std::uint16_t service_port) {
   membership_.emplace(config, random_.fork("gossip"), Loop::now());
   tell_seeds();
   resolve();
-  if (config_.keep) keep_timer_.arm(Loop::now() + kKeepMembers);
+  if (config_.keep) keep_timer_.arm(Loop::now() + kKeepFirstMembers);
   drain();
   return local;
 }
@@ -111,11 +111,12 @@ void GossipService::tell_seeds() {
 }
 
 void GossipService::keep_members() {
-  keep_timer_.arm(Loop::now() + kKeepMembers);
   std::vector<Endpoint> members;
   for (const auto& member : membership_->table().members())
     if (gossip::is_live(member.status) && member.claim->id != self_)
       members.push_back(member.claim->endpoint);
+  kept_members_ |= !members.empty();
+  keep_timer_.arm(Loop::now() + (kept_members_ ? kKeepMembers : kKeepFirstMembers));
   if (members.empty()) return;  // those of earlier times are better than none
   random_.shuffle(members);
   if (members.size() > kMaxKnownMembers) members.resize(kMaxKnownMembers);

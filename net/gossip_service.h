@@ -25,6 +25,8 @@ inline constexpr Duration kMembersSettle = std::chrono::milliseconds(200);
 // Members of earlier times that are greeted besides.
 inline constexpr std::size_t kMaxKnownMembers = 64;
 inline constexpr Duration kKeepMembers = std::chrono::seconds(30);
+// While none were kept: a cluster that is young can fall down too.
+inline constexpr Duration kKeepFirstMembers = std::chrono::seconds(2);
 
 struct GossipConfig {
   Endpoint listen;
@@ -91,7 +93,7 @@ class GossipService {
   Timer timer_, resolve_timer_, change_timer_, keep_timer_;
   std::map<HostPort, std::vector<Endpoint>> resolved_;
   std::uint64_t told_version_ = 0;
-  bool change_is_due_ = false, warned_of_key_ = false;
+  bool change_is_due_ = false, warned_of_key_ = false, kept_members_ = false;
   std::array<std::uint64_t, kDatagramRefusals> refusals_{};
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

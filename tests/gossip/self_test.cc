@@ -208,3 +208,35 @@ TEST_CASE("one that leaves probes and greets nobody any more") {
   REQUIRE(company.one.sent_of_kind<Ping>().empty());
   REQUIRE(company.one.sent_of_kind<Greet>().empty());
 }
+
+TEST_CASE("who hears first-hand of a later life elsewhere tells the earlier one, where it was") {
+  Random random(kSeed);
+  OneMember one;
+  one.know(3, random);
+  const Friend earlier = one.friend_at(0);
+  Friend later = earlier;
+  later.epoch = earlier.epoch + 1;
+  const auto told = [&](const Friend& now) {
+    one.forget();
+    one.hear(now.sender(), now.ping());
+    const auto gossip = one.sent_to<Gossip>(earlier.endpoint);
+    REQUIRE(gossip.size() <= 1);
+    for (const Sent& sent : one.sent())
+      if (std::holds_alternative<Gossip>(sent.what.packet)) REQUIRE(sent.what.to == earlier.key());
+    return gossip.empty() ? ClaimPtr() : gossip[0].news.at(0).claim;
+  };
+  SECTION("at another address") {
+    later.endpoint = address(999);
+    const ClaimPtr claim = told(later);
+    REQUIRE(claim);
+    REQUIRE(*claim == *later.claim());
+    // Once.
+    REQUIRE_FALSE(told(later));
+  }
+  SECTION("not at the same address: there is room for one") { REQUIRE_FALSE(told(later)); }
+  SECTION("not one that left") {
+    one.hear(one.friend_at(1).sender(), Gossip{{earlier.news(MemberStatus::kLeft)}});
+    later.endpoint = address(999);
+    REQUIRE_FALSE(told(later));
+  }
+}
