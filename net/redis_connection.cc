@@ -121,31 +121,37 @@ void RedisConnection::on_connected() {
       [](uv_stream_t* stream, ssize_t count, const uv_buf_t*) {
         if (const auto self = Socket::owner_of(stream->data)) self->on_read(count);
       });
-  const auto login = [this](const std::vector<std::string_view>& command, bool last) {
-    call(command, [this, last](const redisReply& reply) { on_login_reply(reply, last); });
+  const auto login = [this](const std::vector<std::string_view>& command) {
+    const Login step = command[0] == "AUTH"   ? Login::kPassword
+                       : command[0] == "PING" ? Login::kLast
+                                              : Login::kDatabase;
+    call(command, [this, step](const redisReply& reply) { on_login_reply(reply, step); });
   };
   const std::string database = absl::StrCat(address_.database);
   if (!address_.user.empty())
-    login({"AUTH", address_.user, address_.password}, false);
+    login({"AUTH", address_.user, address_.password});
   else if (!address_.password.empty())
-    login({"AUTH", address_.password}, false);
-  if (address_.database != 0) login({"SELECT", database}, false);
-  login({"PING"}, true);
+    login({"AUTH", address_.password});
+  if (address_.database != 0) login({"SELECT", database});
+  login({"PING"});
   flush();
 }
 
-void RedisConnection::on_login_reply(const redisReply& reply, bool last) {
+void RedisConnection::on_login_reply(const redisReply& reply, Login step) {
   if (reply.type == REDIS_REPLY_ERROR) {
-    const std::string text = shown(reply);
+    std::string text = shown(reply);
     const bool wrong = text.starts_with("WRONGPASS") || text.starts_with("ERR invalid password") ||
                        text.starts_with("ERR AUTH");
     const std::string_view what = wrong ? "does not accept the password: "
                                   : text.starts_with("NOAUTH")
                                       ? "asks for a password (--store-password-file): "
-                                      : "refuses: ";
+                                  : step == Login::kPassword ? "takes no password: "
+                                                             : "refuses: ";
+    // A server that does not know the command answers with what it was given: the password.
+    if (step == Login::kPassword) text.resize(std::min(text.find(' '), text.size()));
     return lose(error(ErrorCode::kRefused, absl::StrCat(std::string(what), text)));
   }
-  if (!last) return;
+  if (step != Login::kLast) return;
   ready_ = true;
   handlers_.on_ready();
 }

@@ -49,12 +49,13 @@ class RedisConnection : public std::enable_shared_from_this<RedisConnection> {
 
  private:
   struct Socket;
+  enum class Login { kPassword, kDatabase, kLast };
 
   void try_next_endpoint();
   void on_connected();
   void on_unreachable(int status);
   void on_read(std::ptrdiff_t count);
-  void on_login_reply(const redisReply& reply, bool last);
+  void on_login_reply(const redisReply& reply, Login step);
   void take_reply(const redisReply& reply);
   void lose(Error why);
   Error error(ErrorCode code, std::string_view problem) const;

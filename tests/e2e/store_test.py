@@ -199,6 +199,13 @@ class SharedStore(EndToEnd):
             self.assertNotIn("word@", tracker.error_text())
             self.assertNotIn("s3cret", tracker.error_text())
 
+    def test_a_password_that_the_server_says_again_is_not_shown(self):
+        self.redis("--rename-command", "AUTH", "")
+        for before in (":s3cret@", "s3cret:s3cret@"):
+            tracker, _ = self.tracker("--store", self.url(before=before))
+            self.said(tracker, "takes no password: ERR;")
+            self.assertNotIn("s3cret", tracker.error_text())
+
     def test_what_is_no_store_is_told(self):
         with_text = {"http://127.0.0.1:1": "no URL of a redis server", "redis://127.0.0.1": "no HOST:PORT",
                      "rediss://127.0.0.1:1": "without TLS", "redis://127.0.0.1:1/one": "the database is a number",
