@@ -21,6 +21,9 @@ namespace p2p::net {
 // Past their handshake: of a tracker or a member that holds no content, and of a member that does.
 inline constexpr std::size_t kMaxTrackerConnections = 50'000;
 inline constexpr std::size_t kMaxMemberConnections = 10'000;
+// Of one address, of those who answer announces for a whole cluster: room for a site of some
+// thousands of hosts behind address translation, and a tenth of a tracker's.
+inline constexpr std::size_t kMaxConnectionsOfAddress = 5000;
 
 class Node {
  public:

@@ -12,6 +12,7 @@ Result<Endpoint> TableDaemon::start() {
   transport.keys = config_.identity;
   transport.accepted_psks = accepted_keys({}, config_.gossip.keys);
   transport.max_connections = kMaxTrackerConnections;
+  transport.connections_per_address = kMaxConnectionsOfAddress;
   transport.lanes = 0;
   transport.short_messages = true;
   node_ = std::make_unique<Node>(loop_, std::move(transport));

@@ -18,6 +18,7 @@ Result<Endpoint> TrackerDaemon::start() {
   TransportConfig transport;
   transport.accepted_psks = psks_of(config_.cluster_keys);
   transport.max_connections = kMaxTrackerConnections;
+  transport.connections_per_address = kMaxConnectionsOfAddress;
   transport.handshakes = handshake_limit(config_.handshakes_per_second);
   transport.lanes = 0;
   transport.short_messages = true;

@@ -130,6 +130,7 @@ void Transport::on_incoming() {
   if (own < 0) return;
   const ConnectionId id = next_id_++;
   ++sockets_;
+  count_open(id, from.address);
   if (opened_.size() < config_.max_connections)
     lane_of(id).adopt(id, own, from);
   else
@@ -137,14 +138,42 @@ void Transport::on_incoming() {
 }
 
 bool Transport::admit(const IpAddress& address) {
-  if (address.is_loopback() && !config_.limits_loopback) return true;
+  if (!is_limited(address)) return true;
   const Time now = Loop::now();
+  const auto open = open_of_network_.find(address.network());
+  if (open != open_of_network_.end() && open->second >= connection_limit(address)) {
+    if (excess_lines_.allow(address, now))
+      log_warn(absl::StrCat(address.to_string(), " has ", open->second,
+                            " connections open: more are turned away until some of them end"));
+    return false;
+  }
   if (handshakes_.allow(address, now)) return true;
   if (excess_lines_.allow(address, now))
     log_warn(absl::StrCat(address.to_string(), " opens more than ", handshakes_.per_second(address),
                           " connections a second: those above are turned away (many hosts behind "
                           "one address? a tracker takes more with --handshakes-per-second)"));
   return false;
+}
+
+std::size_t Transport::connection_limit(const IpAddress& address) const {
+  const std::size_t hosts = address.is_v4() ? 1 : kHostsOfNetwork;
+  return std::min(config_.connections_per_address * hosts,
+                  std::max<std::size_t>(config_.max_connections / 2, 1));
+}
+
+void Transport::count_open(ConnectionId id, const IpAddress& address) {
+  if (config_.connections_per_address == 0 || !is_limited(address)) return;
+  const IpAddress network = address.network();
+  networks_.emplace(id, network);
+  ++open_of_network_[network];
+}
+
+void Transport::count_closed(ConnectionId id) {
+  const auto found = networks_.find(id);
+  if (found == networks_.end()) return;
+  const auto open = open_of_network_.find(found->second);
+  if (--open->second == 0) open_of_network_.erase(open);
+  networks_.erase(found);
 }
 
 ConnectionId Transport::dial(const Endpoint& remote, const Secret& psk) {
@@ -167,6 +196,7 @@ void Transport::deliver() {
 bool Transport::note(const Event& event) {
   if (std::holds_alternative<Closed>(event.what)) {
     --sockets_;
+    count_closed(event.connection);
     opened_.erase(event.connection);
   } else if (const auto* opened = std::get_if<Opened>(&event.what)) {
     // Several may have been in their handshake when the last place was taken.

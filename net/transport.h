@@ -33,10 +33,15 @@ struct TransportConfig {
   // Past their handshake; the listener turns away what comes above. Fewer where the system gives us
   // fewer descriptors: some must be left for files.
   std::size_t max_connections = 1000;
+  // Open inbound connections of one address (IpAddress::network(); an IPv6 network has
+  // kHostsOfNetwork times as many), in their handshake or past it, and never more than half of
+  // max_connections. 0: no limit. One above it is closed as one above the rate is.
+  std::size_t connections_per_address = 0;
   // Inbound connections of an address. One above the rate is closed when it is accepted: it costs
   // no handshake, no memory and no place, and is no event.
   RateLimit handshakes = handshake_limit(kHandshakesPerSecond);
-  // Loopback addresses too: without it they have no rate, since whole clusters are tried out there.
+  // Loopback addresses too: without it neither rate nor number is limited there, since whole
+  // clusters are tried out on it.
   bool limits_loopback = false;
   ConnectionTimeouts timeouts;
 };
@@ -75,8 +80,15 @@ class Transport {
 
  private:
   void on_incoming();
-  // False: the address opens more than its rate.
+  // False: the address opens more than its rate, or has as many open as it may.
   bool admit(const IpAddress& address);
+  bool is_limited(const IpAddress& address) const {
+    return config_.limits_loopback || !address.is_loopback();
+  }
+  std::size_t connection_limit(const IpAddress& address) const;
+  // Of an inbound connection, when it is taken and when it is closed.
+  void count_open(ConnectionId id, const IpAddress& address);
+  void count_closed(ConnectionId id);
   void deliver();
   // False: the handler is not to see it.
   bool note(const Event& event);
@@ -98,6 +110,9 @@ class Transport {
   RateLimiter handshakes_, excess_lines_;
   // Of each connection past its handshake: what was dealt with and is not reported to its lane.
   absl::flat_hash_map<ConnectionId, std::size_t> opened_;
+  // Inbound connections of addresses that have a limit; empty where there is none.
+  absl::flat_hash_map<ConnectionId, IpAddress> networks_;
+  absl::flat_hash_map<IpAddress, std::size_t> open_of_network_;
 };
 
 }  // namespace p2p::net

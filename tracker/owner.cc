@@ -35,6 +35,7 @@ void Owner::advance(Time now) {
   now_ = std::max(now_, now);
   table_.expire(now_);
   unfollow_unasked();
+  close_useless();
 }
 
 void Owner::on_timeout(Time now) { advance(now); }
@@ -42,8 +43,12 @@ void Owner::on_timeout(Time now) { advance(now); }
 void Owner::on_connected(ConnectionId connection, const PeerId& peer, const IpAddress& observed,
                          Time now) {
   advance(now);
+  const Time useless_at = end_of_life(config_.min_interval);
   P2P_CHECK(
-      connections_.try_emplace(connection, Connection{peer, observed, {}, Time::min()}).second);
+      connections_
+          .try_emplace(connection, Connection{peer, observed, {}, Time::min(), useless_at, false})
+          .second);
+  looks_.emplace_back(useless_at, connection);
 }
 
 void Owner::on_disconnected(ConnectionId connection, Time now) {
@@ -63,6 +68,36 @@ void Owner::forget(ConnectionId id) {
     if (entry->gateway) dismiss(swarm, connection.peer);
   }
   connections_.erase(found);
+}
+
+// Each is looked at once in the shortest life, so that the order of looks is that in which they
+// were noted down. It takes two of them to close one: when our host slept, what its peers have sent
+// meanwhile is read only now.
+void Owner::close_useless() {
+  while (!looks_.empty() && looks_.front().first <= now_) {
+    const ConnectionId id = looks_.front().second;
+    looks_.pop_front();
+    const auto found = connections_.find(id);
+    if (found == connections_.end()) continue;
+    Connection& connection = found->second;
+    const bool useless = connection.useless_at <= now_;
+    if (!useless || !std::exchange(connection.doubted, true)) {
+      connection.doubted = useless;
+      looks_.emplace_back(end_of_life(config_.min_interval), id);
+      continue;
+    }
+    forget(id);
+    actions_.push_back(CloseConnection{id, "nothing that it sent was accepted for too long"});
+  }
+}
+
+void Owner::note_use(Connection& connection, Duration interval) {
+  connection.useless_at = std::max(connection.useless_at, end_of_life(interval));
+  connection.doubted = false;
+}
+
+Time Owner::end_of_life(Duration interval) const {
+  return now_ + std::chrono::duration_cast<Duration>(interval * kLifeIntervals);
 }
 
 void Owner::on_message(ConnectionId connection, const Message& message, Time now) {
@@ -120,6 +155,7 @@ void Owner::on_announce(ConnectionId id, Connection& connection, const Announce&
   if (config_.share) follow(id, announce, complete);
   if (!self) store(announce.swarm, connection.peer);
 
+  note_use(connection, interval);
   Handout answer{announce.swarm, interval, {}};
   if (!complete) {
     const auto entry = table_.find(announce.swarm, connection.peer);
@@ -143,7 +179,7 @@ bool Owner::keep(ConnectionId id, Connection& connection, const Announce& announ
   entry.peer = connection.peer;
   entry.endpoint = endpoint_of(connection, announce);
   entry.complete = announce.complete || announce.event == Event::kCompleted;
-  entry.expires = now_ + std::chrono::duration_cast<Duration>(interval * kLifeIntervals);
+  entry.expires = end_of_life(interval);
   entry.connection = id;
   entry.zone = announce.zone;
   Status kept = table_.put(announce.swarm, entry, connection.observed);
@@ -165,9 +201,11 @@ void Owner::on_stopped(ConnectionId id, Connection& connection, const SwarmId& s
   store_removal(swarm, connection.peer);
 }
 
-void Owner::on_lookup(ConnectionId id, const Connection& connection, const Lookup& lookup) {
+void Owner::on_lookup(ConnectionId id, Connection& connection, const Lookup& lookup) {
   if (!serves(lookup.swarm)) return refuse(id, lookup.swarm, "not served here");
-  send(id, Handout{lookup.swarm, draw_interval(), handout(lookup.swarm, connection, lookup.want)});
+  const Duration interval = draw_interval();
+  note_use(connection, interval);
+  send(id, Handout{lookup.swarm, interval, handout(lookup.swarm, connection, lookup.want)});
 }
 
 void Owner::send(ConnectionId id, Message message) {

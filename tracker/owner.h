@@ -26,6 +26,8 @@
 // - A peer beside its owner that connects over loopback is therefore found by other peers of that
 //   host only, unless it advertises an address and is trusted.
 // - Past a limit, and past a rate, the announce is refused with a text; what was kept stays.
+// - A connection whose last answer by a Handout is kLifeIntervals old, or that never had one, is
+//   closed within two of the shortest lives more: it has no entry, and places are few.
 //
 // With `share` several owners know each other's peers through a store beside them (owner_store.cc):
 // - The table alone answers, at once. What is announced here goes out as StorePut and StoreRemove;
@@ -168,7 +170,9 @@ class Owner {
                                                    std::size_t count) const;
 
   // After on_timeout(now) it may still be `now`: one call removes a bounded number of entries.
-  Time next_timeout() const { return std::min(table_.next_expiry(), next_unfollow()); }
+  Time next_timeout() const {
+    return std::min({table_.next_expiry(), next_unfollow(), next_look()});
+  }
   void on_timeout(Time now);
   std::optional<OwnerAction> poll_action();
 
@@ -182,6 +186,8 @@ class Owner {
     // What was announced here and not stopped. Most connections have one: searched one by one.
     std::vector<SwarmId> swarms;
     Time announced_until = Time::min();  // its rate would have allowed what it has sent by then
+    Time useless_at;                     // unless it is answered by a Handout before
+    bool doubted = false;                // it was found useless once
   };
   struct Self {
     PeerId peer;
@@ -202,10 +208,14 @@ class Owner {
   bool admit(ConnectionId id, Connection& connection, const Message& message);
   void on_announce(ConnectionId id, Connection& connection, const Announce& announce);
   void on_stopped(ConnectionId id, Connection& connection, const SwarmId& swarm);
-  void on_lookup(ConnectionId id, const Connection& connection, const Lookup& lookup);
+  void on_lookup(ConnectionId id, Connection& connection, const Lookup& lookup);
   // False and a Refusal where the announce cannot be kept.
   bool keep(ConnectionId id, Connection& connection, const Announce& announce, Duration interval);
   void forget(ConnectionId id);
+  void close_useless();
+  void note_use(Connection& connection, Duration interval);
+  Time next_look() const { return looks_.empty() ? kNever : looks_.front().first; }
+  Time end_of_life(Duration interval) const;
   void send(ConnectionId id, Message message);
   void refuse(ConnectionId id, const SwarmId& swarm, std::string text);
   void push_news(const SwarmId& swarm, const PeerId& newcomer);
@@ -240,6 +250,8 @@ class Owner {
   PeerTable table_;
   RateLimiter announces_;
   absl::flat_hash_map<ConnectionId, Connection> connections_;
+  // When each connection is looked at: in order of time, not of when they become useless.
+  std::deque<std::pair<Time, ConnectionId>> looks_;
   absl::flat_hash_map<SwarmId, Self> selves_;
   absl::flat_hash_map<SwarmId, Followed> followed_;
   // In order of time, which may be earlier than the swarm's true one.

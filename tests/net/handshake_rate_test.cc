@@ -1,7 +1,8 @@
-// How often one address may connect. The rates here are such that no token comes back in the time
-// of a test.
+// How often one address may connect, and how often it may be connected. The rates here are such
+// that no token comes back in the time of a test.
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <memory>
 #include <thread>
 
 #include "net/log.h"
@@ -116,8 +117,41 @@ TEST_CASE("whoever is turned away for its rate is told to come again, not that i
   CHECK(ends.front().message.find("busy") != std::string::npos);
 }
 
-TEST_CASE("loopback has no rate unless it is asked for") {
-  Listening server(config_of(false));
+TEST_CASE("an address that has as many connections open as it may is turned away until one ends") {
+  TransportConfig config = config_of(true, {});
+  config.connections_per_address = 3;
+  Listening server(config);
+  std::vector<std::unique_ptr<HostilePeer>> open;
+  for (int i = 0; i < 3; ++i)
+    open.push_back(std::make_unique<HostilePeer>(server.where, server.psk));
+  Socket above = Socket::dial(server.where);
+  CHECK(is_told_busy(above));
+  Socket other = Socket::dial(server.where, *IpAddress::parse("127.0.0.2"));
+  CHECK_FALSE(other.ends_within(std::chrono::milliseconds(0)));
+  open.pop_back();
+  // The server hears of the end before or after the next one comes.
+  for (bool is_in = false; !is_in;) {
+    Socket next = Socket::dial(server.where);
+    is_in = !next.ends_within(std::chrono::milliseconds(20));
+  }
+  server.stop();
+  CHECK(server.opened == 3);
+}
+
+TEST_CASE("an address never has more than half of all connections") {
+  TransportConfig config = config_of(true, {});
+  config.connections_per_address = 100;
+  config.max_connections = 4;
+  Listening server(config);
+  HostilePeer first(server.where, server.psk), second(server.where, server.psk);
+  Socket above = Socket::dial(server.where);
+  CHECK(is_told_busy(above));
+}
+
+TEST_CASE("loopback has neither rate nor number unless it is asked for") {
+  TransportConfig config = config_of(false);
+  config.connections_per_address = 10;
+  Listening server(config);
   std::vector<Socket> many;
   for (int i = 0; i < 300; ++i) many.push_back(Socket::dial(server.where));
   REQUIRE(many.back().send(bytes_of("GET / HTTP/1.1\r\n\r\n")));

@@ -27,7 +27,7 @@ class World {
       config.owners = {0};
       config.listen_port = 4000;
       const Random random = random_.fork("peer " + std::to_string(i));
-      peers_.push_back(Peer{std::make_unique<Announcer>(config, random, now_), {}, {}});
+      peers_.push_back(Peer{std::make_unique<Announcer>(config, random, now_), {}, {}, false});
       peers_.back().announcer->set_wanted(8, now_);
     }
     settle();
@@ -64,6 +64,7 @@ class World {
     settle();
   }
   void stop(std::uint32_t peer) {
+    peers_[peer].stopped = true;
     peers_[peer].announcer->stop(now_);
     settle();
   }
@@ -94,6 +95,7 @@ class World {
     std::unique_ptr<Announcer> announcer;
     std::optional<ConnectionId> connection;
     std::set<Endpoint> found;
+    bool stopped = false;
   };
 
   // Carries out all actions, and those that follow from them.
@@ -110,8 +112,10 @@ class World {
         auto action = owner_->poll_action();
         if (!action) break;
         acted = true;
-        // The owners here have no reason to close a connection.
-        deliver(std::get<SendMessage>(*action));
+        if (const auto* close = std::get_if<CloseConnection>(&*action))
+          end(close->connection);
+        else
+          deliver(std::get<SendMessage>(*action));
       }
     }
   }
@@ -135,6 +139,14 @@ class World {
   }
   void act(std::uint32_t peer, const FoundPeers& found) {
     for (const PeerRecord& record : found.peers) peers_[peer].found.insert(record.endpoint);
+  }
+  // Owners here have no reason to close a connection, but where the peer stopped or is gone.
+  void end(ConnectionId connection) {
+    const auto peer = peer_of_.find(connection);
+    if (peer == peer_of_.end()) return;
+    CHECK(peers_[peer->second].stopped);
+    peers_[peer->second].connection.reset();
+    peer_of_.erase(peer);
   }
   void deliver(const SendMessage& send) {
     const auto peer = peer_of_.find(send.connection);

@@ -166,9 +166,14 @@ void World::drain_owner(std::uint32_t index) {
                  std::move(message->message));
     } else {
       const auto& close = std::get<tracker::CloseConnection>(*action);
-      const OwnerConnection& connection =
-          owner_connection(static_cast<std::uint32_t>(close.connection));
-      broken(connection.host, absl::StrCat("an owner closes its connection: ", close.reason));
+      const auto id = static_cast<std::uint32_t>(close.connection);
+      OwnerConnection& connection = owner_connection(id);
+      const Host& host = hosts_[connection.host];
+      // What a host left behind is no loss.
+      if (host.core && host.core->life == connection.life &&
+          host.core->owner_connections[connection.owner] == id)
+        broken(connection.host, absl::StrCat("an owner closes its connection: ", close.reason));
+      connection.open = false;
     }
   }
   const Time wake = node.owner->next_timeout();
