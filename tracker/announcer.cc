@@ -110,6 +110,7 @@ void Announcer::on_handout(OwnerLink& link, const Handout& handout) {
   if (!handout.peers.empty()) actions_.push_back(FoundPeers{link.number, handout.peers});
   if (!link.awaiting || handout.interval == Duration::zero()) return;
   link.awaiting = false;
+  if (!link.accepted) link.hungry_wait = kHungryInterval;
   link.accepted = true;
   link.failed = false;
   link.retry = kFirstRetry;
@@ -118,8 +119,13 @@ void Announcer::on_handout(OwnerLink& link, const Handout& handout) {
 }
 
 void Announcer::on_refusal(OwnerLink& link, const Refusal& refusal) {
-  // The next announce is a whole interval away and says `started` again. Until one is taken another
-  // owner is needed.
+  // The next announce says `started` again. Until one is taken another owner is needed. A refusal
+  // that follows another unasked changes nothing.
+  if (link.accepted) link.hungry_wait = kHungryInterval;
+  if (link.awaiting || link.accepted) {
+    link.retry_at = now_ + jittered(std::min(link.hungry_wait, link.interval));
+    link.hungry_wait = std::min(2 * link.hungry_wait, kMaxInterval);
+  }
   link.awaiting = false;
   link.accepted = false;
   link.failed = true;
@@ -172,9 +178,9 @@ Time Announcer::due(const OwnerLink& link) const {
       break;
   }
   if (link.awaiting) return link.announced_at + kAnswerTimeout;
-  // Asking an owner that refused us sooner would not make it change its mind.
-  const bool sooner = is_hungry() && link.accepted;
-  return link.announced_at + (sooner ? std::min(link.hungry_wait, link.interval) : link.interval);
+  if (!link.accepted) return link.retry_at;
+  return link.announced_at +
+         (is_hungry() ? std::min(link.hungry_wait, link.interval) : link.interval);
 }
 
 Time Announcer::next_timeout() const {
@@ -194,7 +200,8 @@ void Announcer::on_timeout(Time now) {
     } else if (link.awaiting) {
       give_up(link, "it did not answer an announce");
     } else {
-      if (is_hungry()) link.hungry_wait = std::min(2 * link.hungry_wait, kMaxInterval);
+      if (is_hungry() && link.accepted)
+        link.hungry_wait = std::min(2 * link.hungry_wait, kMaxInterval);
       announce(link, link.accepted ? Event::kNone : Event::kStarted);
     }
   }
@@ -222,13 +229,17 @@ void Announcer::give_up(OwnerLink& link, std::string reason) {
   fail(link);
 }
 
-void Announcer::fail(OwnerLink& link) {
+Duration Announcer::jittered(Duration wait) {
   const double share = 0.5 + 0.5 * random_.unit();
+  return from_seconds(to_seconds(wait) * share);
+}
+
+void Announcer::fail(OwnerLink& link) {
   link.state = State::kWaiting;
   link.failed = true;
   link.accepted = false;
   link.awaiting = false;
-  link.retry_at = now_ + from_seconds(to_seconds(link.retry) * share);
+  link.retry_at = now_ + jittered(link.retry);
   link.retry = std::min(2 * link.retry, kLastRetry);
   settle();
 }

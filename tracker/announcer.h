@@ -34,6 +34,9 @@ inline constexpr Duration kAnswerTimeout = std::chrono::seconds(10);
 inline constexpr Duration kDefaultInterval = std::chrono::seconds(30);
 // A peer with too few neighbours asks sooner than the interval, but not more often than this. While
 // it stays hungry the wait doubles up to the interval; wanting more than before starts it anew.
+// An owner that refused is asked again so too, for what stands in the way may pass (a rate, a full
+// table), each wait drawn between its half and the whole: a site that was past its rate does not
+// come back at once.
 inline constexpr Duration kHungryInterval = std::chrono::seconds(5);
 
 struct AnnouncerConfig {
@@ -120,7 +123,7 @@ class Announcer {
     State state = State::kIdle;
     bool failed = false;           // since its last Handout: it is passed over
     Duration retry = kFirstRetry;  // before jitter
-    Time retry_at;                 // while waiting
+    Time retry_at;                 // while waiting, and after a refusal
     // Of the connection:
     Time announced_at;
     bool awaiting = false;       // an answer to the announce of announced_at
@@ -140,6 +143,7 @@ class Announcer {
   void on_handout(OwnerLink& link, const Handout& handout);
   void on_refusal(OwnerLink& link, const Refusal& refusal);
   void give_up(OwnerLink& link, std::string reason);
+  Duration jittered(Duration wait);
   void fail(OwnerLink& link);
 
   AnnouncerConfig config_;

@@ -1,6 +1,7 @@
 #include "tracker/announcer.h"
 
 #include <catch2/catch.hpp>
+#include <set>
 
 #include "tests/tracker/support.h"
 
@@ -310,17 +311,53 @@ TEST_CASE("an owner that sends what owners do not send is disconnected") {
   }
 }
 
-TEST_CASE("a refusal is kept for the person and asked again after an interval as started") {
+TEST_CASE("a refusal is kept for the person, and the owner is asked again soon, as started") {
   Fixture f;
   f.announcer.set_wanted(5, f.now);
   f.connect();
   f.announces();
   f.announcer.on_message(0, Refusal{kSwarm, "the table is full"}, f.now);
   CHECK(f.announcer.last_refusal() == "the table is full");
-  CHECK(f.tick() == kDefaultInterval);
+  CHECK(f.tick() <= kHungryInterval);
   const auto sent = f.announces();
   REQUIRE(sent.size() == 1);
   CHECK(sent[0].event == Event::kStarted);
+}
+
+TEST_CASE("an owner that goes on refusing is asked less and less, up to the interval") {
+  Fixture f;
+  f.connect();
+  for (const Duration wait : {5s, 10s, 20s, 30s, 30s}) {
+    f.announces();
+    f.announcer.on_message(0, Refusal{kSwarm, "too many announces"}, f.now);
+    const Time due = f.announcer.next_timeout();
+    f.announcer.on_message(0, Refusal{kSwarm, "unasked"}, f.now);
+    CHECK(f.announcer.next_timeout() == due);
+    const Duration waited = f.tick();
+    CHECK(waited >= wait / 2);
+    CHECK(waited <= wait);
+  }
+  f.answer();
+  f.announcer.set_wanted(5, f.now);
+  f.answer();
+  for (int i = 0; i < 5; ++i) {  // hungry for long
+    f.tick();
+    f.answer();
+  }
+  f.tick();
+  f.announcer.on_message(0, Refusal{kSwarm, "too many announces"}, f.now);
+  CHECK(f.tick() <= kHungryInterval);
+}
+
+TEST_CASE("peers that were refused together do not ask again together") {
+  std::set<Time> due;
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    Fixture f(1, seed);
+    f.connect();
+    f.announcer.on_message(0, Refusal{kSwarm, "too many announces"}, f.now);
+    due.insert(f.announcer.next_timeout());
+  }
+  CHECK(due.size() >= 19);
 }
 
 TEST_CASE("stop says stopped once to every connected owner and then nothing more") {
