@@ -295,6 +295,17 @@ TEST_CASE("no more swarms are followed than the table holds") {
   CHECK(puts == 3);
 }
 
+TEST_CASE("a lookup is answered from what is known here, and makes no swarm a shared one") {
+  Fixture f;
+  f.connect(1);
+  f.owner.on_message(1, Lookup{kSwarm, 50}, f.now);
+  const auto actions = drain(f.owner);
+  REQUIRE(actions.size() == 1);
+  CHECK(std::get<Handout>(std::get<SendMessage>(actions[0]).message).peers.empty());
+  f.hear(stored(7));
+  CHECK(f.size() == 0);
+}
+
 TEST_CASE("a swarm that nobody announces is not followed for ever") {
   Fixture f;
   f.join_first(1);
