@@ -50,6 +50,8 @@ void OwnerService::drain() {
       store_->follow(follow->swarm);
     } else if (auto* unfollow = std::get_if<tracker::StoreUnfollow>(&*action)) {
       store_->unfollow(unfollow->swarm);
+    } else if (auto* full = std::get_if<tracker::StoreFull>(&*action)) {
+      log_warn("a content is not shared through the store: " + full->reason);
     }
   }
   timer_.arm(owner_.next_timeout());

@@ -61,6 +61,7 @@ void Owner::forget(ConnectionId id) {
   if (found == connections_.end()) return;
   const Connection& connection = found->second;
   for (const SwarmId& swarm : connection.swarms) {
+    stop_waiting(id, swarm);
     const auto entry = table_.find(swarm, connection.peer);
     if (!entry || entry->connection != id) continue;
     table_.expire_by(swarm, connection.peer, now_ + kDisconnectGrace);
@@ -193,6 +194,7 @@ bool Owner::keep(ConnectionId id, Connection& connection, const Announce& announ
 
 void Owner::on_stopped(ConnectionId id, Connection& connection, const SwarmId& swarm) {
   std::erase(connection.swarms, swarm);
+  stop_waiting(id, swarm);
   const auto entry = table_.find(swarm, connection.peer);
   if (!entry) return;
   if (entry->connection != id && connections_.contains(entry->connection)) return;

@@ -32,11 +32,14 @@
 // With `share` several owners know each other's peers through a store beside them (owner_store.cc):
 // - The table alone answers, at once. What is announced here goes out as StorePut and StoreRemove;
 //   what others wrote comes in and is an entry like any other, but for the connection it has not.
-// - A swarm is shared from its first announce here on, and until none came for kFollowFor. Who asks
+// - A swarm is shared from its first announce here on, until none came for kFollowFor, or nobody is
+//   left of it: that is looked at every kFollowCheck. Of one address no more are shared than it may
+//   have swarms in the table. Who asks
 //   before the store has told what it knows of the swarm is answered from the table, and is pushed
 //   the rest when it has.
 // - The last word on a peer counts, whoever wrote it, except on one that is connected here: where
-//   another owner says that such a one is gone, it is written again.
+//   another owner says that such a one is gone, or lives less than half as long as it does here, it
+//   is written again.
 // - A loopback address means something to the owners of one host only: share_loopback says that all
 //   are.
 #pragma once
@@ -83,6 +86,11 @@ inline constexpr RateLimit kAnnouncesOfAddress{1000, 20'000};
 
 // Longer than any interval: a swarm with a peer that is connected stays shared.
 inline constexpr Duration kFollowFor = 2 * kMaxInterval;
+// And so often it is looked whether anybody is left of a swarm; of so many at once.
+inline constexpr Duration kFollowCheck = kDisconnectGrace;
+inline constexpr std::size_t kMaxFollowsChecked = 8192;
+// That a swarm cannot be shared is told of not more often.
+inline constexpr Duration kUnsharedToldEvery = std::chrono::minutes(10);
 // Connections of a swarm that are pushed what the store knows; the others ask again in time.
 inline constexpr std::size_t kMaxWaitingForStore = 4096;
 // Nobody is believed to live longer, whatever the store says.
@@ -137,8 +145,16 @@ struct StoreRemove {
   SwarmId swarm;
   PeerId peer;
 };
-using OwnerAction =
-    std::variant<SendMessage, CloseConnection, StoreFollow, StoreUnfollow, StorePut, StoreRemove>;
+// Some swarm is not shared, for a limit: for the log.
+struct StoreFull {
+  std::string reason;
+};
+using OwnerAction = std::variant<SendMessage, CloseConnection, StoreFollow, StoreUnfollow, StorePut,
+                                 StoreRemove, StoreFull>;
+
+// How a peer of the store came to be known: told just now, or as one of the many that are read when
+// a swarm is read again, of which its peers are not pushed each as news.
+enum class Heard { kAsNews, kInReading };
 
 class Owner {
  public:
@@ -160,7 +176,8 @@ class Owner {
                 bool complete, std::string zone = {});
 
   // What another owner wrote to the store. Of a swarm that is not followed: ignored.
-  void on_stored_peer(const SwarmId& swarm, const StoredPeer& stored, Time expires, Time now);
+  void on_stored_peer(const SwarmId& swarm, const StoredPeer& stored, Time expires, Time now,
+                      Heard heard = Heard::kAsNews);
   void on_stored_removal(const SwarmId& swarm, const PeerId& peer, Time now);
   // All that the store knows of the swarm has come, or as much as is read of one.
   void on_store_loaded(const SwarmId& swarm, Time now);
@@ -199,6 +216,7 @@ class Owner {
   // A swarm that is shared.
   struct Followed {
     Time until;                                    // prolonged by announces
+    std::optional<IpAddress> founder;              // its network(), where that is counted
     bool loading = true;                           // the store has not told yet
     std::map<ConnectionId, std::uint8_t> waiting;  // meanwhile, with what they want
   };
@@ -234,7 +252,9 @@ class Owner {
 
   // owner_store.cc
   void follow(ConnectionId id, const Announce& announce, bool complete);
+  bool may_follow(const std::optional<IpAddress>& founder, const IpAddress& observed);
   void unfollow_unasked();
+  void stop_waiting(ConnectionId id, const SwarmId& swarm);
   Time next_unfollow() const { return unfollows_.empty() ? kNever : unfollows_.front().first; }
   // Where the swarm is shared.
   void store(const SwarmId& swarm, const PeerId& peer);
@@ -254,6 +274,8 @@ class Owner {
   std::deque<std::pair<Time, ConnectionId>> looks_;
   absl::flat_hash_map<SwarmId, Self> selves_;
   absl::flat_hash_map<SwarmId, Followed> followed_;
+  absl::flat_hash_map<IpAddress, std::size_t> follows_of_;  // by founder
+  Time unshared_told_ = Time::min();
   // In order of time, which may be earlier than the swarm's true one.
   std::deque<std::pair<Time, SwarmId>> unfollows_;
   std::deque<OwnerAction> actions_;

@@ -309,20 +309,132 @@ TEST_CASE("a lookup is answered from what is known here, and makes no swarm a sh
 TEST_CASE("a swarm that nobody announces is not followed for ever") {
   Fixture f;
   f.join_first(1);
-  f.advance(kFollowFor / 2);
-  f.announce(1, Event::kNone);
+  const auto others_until = [&](Duration age) {  // others tell of theirs all the time
+    for (; f.now < kStart + age; f.advance(kMaxStoredLife / 4)) f.hear(stored(7), kMaxStoredLife);
+  };
+  others_until(kFollowFor / 2);
+  f.join(2);  // the first was closed, for it kept silent
+  const Time last = f.now;
   drain(f.owner);
-  f.advance(kFollowFor / 2);
+  others_until(kFollowFor);
   CHECK(f.only<StoreUnfollow>().empty());
-  CHECK(f.owner.next_timeout() <= f.now + kFollowFor);
-  f.advance(kFollowFor);
+  CHECK(f.owner.next_timeout() <= f.now + kFollowCheck);
+  others_until(last - kStart + kFollowFor + kFollowCheck);
   CHECK(f.only<StoreUnfollow>().size() == 1);
-  CHECK(f.owner.next_timeout() == kNever);
-  f.hear(stored(7));
-  CHECK(f.size() == 0);
-  f.connect(2);  // the first was closed, for it kept silent
-  f.announce(2, Event::kNone);
+  const std::size_t size = f.size();
+  f.hear(stored(8));
+  CHECK(f.size() == size);
+  f.join(3);
   CHECK(f.only<StoreFollow>().size() == 1);
+}
+
+TEST_CASE("a swarm of which nobody is left is not followed for long") {
+  Fixture f;
+  f.join_first(1);
+  SECTION("by a goodbye") {
+    f.announce(1, Event::kStopped);
+    f.advance(kFollowCheck);
+  }
+  SECTION("by the end of a connection") {
+    f.owner.on_disconnected(1, f.now);
+    f.advance(kDisconnectGrace + kFollowCheck);
+  }
+  CHECK(f.only<StoreUnfollow>().size() == 1);
+  f.connect(2);
+  f.announce(2);
+  CHECK(f.only<StoreFollow>().size() == 1);
+}
+
+TEST_CASE("one address that founds and leaves swarms does not end the sharing of others") {
+  OwnerConfig config = sharing();
+  config.limits.swarms_per_address = 10;
+  config.limits.swarms = 15;
+  Fixture f(config);
+  f.connect(1);
+  for (std::uint64_t number = 1; number <= 20; ++number) {
+    f.owner.on_message(1, announce_of(swarm_id(number), Event::kStarted, 4000, 9), f.now);
+    f.owner.on_message(1, announce_of(swarm_id(number), Event::kStopped, 4000, 9), f.now);
+  }
+  std::size_t follows = 0, told = 0;
+  for (const auto& action : drain(f.owner)) {
+    follows += std::holds_alternative<StoreFollow>(action);
+    told += std::holds_alternative<StoreFull>(action);
+  }
+  CHECK(follows == 10);
+  CHECK(told == 1);
+  f.connect(2);
+  f.owner.on_message(2, announce_of(swarm_id(50), Event::kStarted, 4000, 9), f.now);
+  CHECK(f.only<StoreFollow>().size() == 1);
+  f.advance(kFollowCheck);
+  drain(f.owner);
+  f.owner.on_message(1, announce_of(swarm_id(51), Event::kStarted, 4000, 9), f.now);
+  CHECK(f.only<StoreFollow>().size() == 1);
+}
+
+TEST_CASE("that no more can be shared is told, and again after a while") {
+  OwnerConfig config = sharing();
+  config.limits.swarms = 1;
+  Fixture f(config);
+  f.join(1);
+  const auto told_for = [&](std::uint64_t number) {
+    f.owner.on_message(1, announce_of(swarm_id(1), Event::kStopped, 4000, 9), f.now);
+    f.owner.on_message(1, announce_of(swarm_id(number), Event::kStarted, 4000, 9), f.now);
+    f.owner.on_message(1, announce_of(swarm_id(number), Event::kStopped, 4000, 9), f.now);
+    f.announce(1);
+    return f.only<StoreFull>().size();
+  };
+  CHECK(told_for(2) == 1);
+  CHECK(told_for(3) == 0);
+  f.now += kUnsharedToldEvery - 1s;
+  f.announce(1, Event::kNone);
+  CHECK(told_for(4) == 0);
+  f.now += 1s;
+  f.announce(1, Event::kNone);
+  CHECK(told_for(5) == 1);
+}
+
+TEST_CASE("who has gone does not wait for the store") {
+  Fixture f;
+  // Each would be one of kMaxWaitingForStore.
+  for (ConnectionId id = 1; id <= kMaxWaitingForStore; ++id) {
+    f.join(id);
+    if (id % 2 == 0)
+      f.owner.on_disconnected(id, f.now);
+    else
+      f.announce(id, Event::kStopped);
+  }
+  f.join(10'000);
+  f.hear(stored(20'000));
+  drain(f.owner);
+  f.owner.on_store_loaded(kSwarm, f.now);
+  CHECK(f.handouts_to(10'000).size() == 1);
+}
+
+TEST_CASE("who is connected here and gone elsewhere is written again, whatever the other's clock") {
+  for (const Duration ahead : {-20s, -1s, 0s, 1s}) {
+    Fixture f;
+    f.join_first(1);
+    f.hear(stored(1), kDisconnectGrace + ahead);
+    CHECK(f.only<StorePut>().size() == 1);
+  }
+}
+
+TEST_CASE("two owners that both have a peer do not write it again and again") {
+  Fixture f;
+  f.join_first(1);
+  const Duration life = f.owner.table().find(kSwarm, peer_id(1))->expires - f.now;
+  f.hear(stored(1), life / 2);
+  f.hear(stored(1), 20 * life);
+  CHECK(f.only<StorePut>().empty());
+}
+
+TEST_CASE("newcomers among what is read again are not news one by one") {
+  Fixture f;
+  f.join_first(1);
+  for (std::uint64_t number = 100; number < 200; ++number)
+    f.owner.on_stored_peer(kSwarm, stored(number), f.now + 60s, f.now, Heard::kInReading);
+  CHECK(drain(f.owner).empty());
+  CHECK(f.size() == 101);
 }
 
 TEST_CASE("loopback addresses are shared among the owners of one host only") {
