@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::size_t kReadBytes = 64 * 1024;
 constexpr std::size_t kMaxShownBytes = 200;
+constexpr std::string_view kTooLarge = "larger than what is read of the store";
 
 }  // namespace
 
@@ -41,28 +42,35 @@ std::string shown(const redisReply& reply) {
   return text;
 }
 
+bool is_too_large(const redisReply& reply) {
+  return reply.type == REDIS_REPLY_ERROR && reply.str == kTooLarge.data();
+}
+
 RedisConnection::RedisConnection(Loop& loop, StoreAddress address, Handlers handlers)
     : loop_(loop),
       address_(std::move(address)),
       handlers_(std::move(handlers)),
-      reader_(redisReaderCreate(), redisReaderFree),
+      reader_(nullptr, redisReaderFree),
       timeout_(loop, [this] {
         const auto self = shared_from_this();
         lose(error(ErrorCode::kUnreachable, "does not answer"));
       }) {
-  P2P_CHECK(reader_ != nullptr);
+  new_reader();
 }
 
 RedisConnection::~RedisConnection() { close(); }
 
-void RedisConnection::start() {
+void RedisConnection::start(std::size_t attempt) {
   timeout_.arm(Loop::now() + kRedisTimeout);
   loop_.resolve(address_.where,
-                [weak = weak_from_this()](const Result<std::vector<Endpoint>>& found) {
+                [weak = weak_from_this(), attempt](const Result<std::vector<Endpoint>>& found) {
                   const auto self = weak.lock();
                   if (!self || self->closed_) return;
                   if (!found) return self->lose(found.error());
                   self->endpoints_.assign(found->rbegin(), found->rend());
+                  // One that does not answer at all takes the time of the others.
+                  auto& ends = self->endpoints_;
+                  std::rotate(ends.rbegin(), ends.rbegin() + attempt % ends.size(), ends.rend());
                   self->try_next_endpoint();
                 });
 }
@@ -160,21 +168,53 @@ void RedisConnection::on_read(std::ptrdiff_t count) {
   if (count < 0)
     return lose(error(ErrorCode::kUnreachable,
                       "ended the connection: " + uv_text(static_cast<int>(count))));
-  redisReaderFeed(reader_.get(), socket_->buffer, static_cast<std::size_t>(count));
-  for (;;) {
-    void* taken = nullptr;
-    if (redisReaderGetReply(reader_.get(), &taken) != REDIS_OK)
-      return lose(error(ErrorCode::kMalformed, "is no redis server, or does not speak as one"));
-    if (taken == nullptr) break;
-    const std::unique_ptr<redisReply, void (*)(void*)> reply(static_cast<redisReply*>(taken),
-                                                             freeReplyObject);
-    take_reply(*reply);
+  message_due_ = false;
+  std::string_view bytes(socket_->buffer, static_cast<std::size_t>(count));
+  while (!bytes.empty()) {
+    bytes.remove_prefix(take_bytes(bytes));
     if (closed_) return;
   }
-  if (reader_->len - reader_->pos > kMaxRedisReplyBytes)
-    return lose(error(ErrorCode::kLimit,
-                      absl::StrCat("sends a reply of more than ", kMaxRedisReplyBytes, " bytes")));
-  timeout_.arm(waiting_.empty() ? kNever : Loop::now() + kRedisTimeout);
+  timeout_.arm(waiting_.empty() && !message_due_ ? kNever : Loop::now() + kRedisTimeout);
+}
+
+void RedisConnection::new_reader() {
+  reader_.reset(redisReaderCreate());
+  P2P_CHECK(reader_ != nullptr);
+}
+
+std::size_t RedisConnection::take_bytes(std::string_view bytes) {
+  const bool was_dropped = framing_.too_large();
+  std::size_t taken = 0;
+  const RedisFraming::State state = framing_.take(bytes, taken);
+  const bool complete = state == RedisFraming::State::kComplete;
+  void* parsed = nullptr;
+  const auto malformed = [this] {
+    lose(error(ErrorCode::kMalformed, "is no redis server, or does not speak as one"));
+    return std::size_t{0};
+  };
+  if (state == RedisFraming::State::kMalformed) return malformed();
+  if (framing_.too_large()) {
+    if (framing_.bytes() > kMaxRedisDroppedBytes) {
+      lose(error(ErrorCode::kLimit, "sends a reply without an end"));
+      return 0;
+    }
+    if (!was_dropped) new_reader();  // with the reply's beginning
+    if (!complete) return taken;
+    redisReply dropped{};
+    dropped.type = REDIS_REPLY_ERROR;
+    dropped.str = const_cast<char*>(kTooLarge.data());
+    dropped.len = kTooLarge.size();
+    take_reply(dropped);
+    return taken;
+  }
+  redisReaderFeed(reader_.get(), bytes.data(), taken);
+  if (redisReaderGetReply(reader_.get(), &parsed) != REDIS_OK || (parsed != nullptr) != complete)
+    return malformed();
+  if (parsed == nullptr) return taken;
+  const std::unique_ptr<redisReply, void (*)(void*)> reply(static_cast<redisReply*>(parsed),
+                                                           freeReplyObject);
+  take_reply(*reply);
+  return taken;
 }
 
 void RedisConnection::take_reply(const redisReply& reply) {
@@ -191,9 +231,12 @@ void RedisConnection::call(const std::vector<std::string_view>& arguments, OnRep
     absl::StrAppend(&out_, "$", argument.size(), "\r\n");
     out_.append(argument).append("\r\n");
   }
-  if (!on_reply) return;
   // Not at each command: a server that hangs while more are sent would never be found out.
-  if (waiting_.empty()) timeout_.arm(Loop::now() + kRedisTimeout);
+  if (waiting_.empty() && !message_due_) timeout_.arm(Loop::now() + kRedisTimeout);
+  if (!on_reply) {
+    message_due_ = true;
+    return;
+  }
   waiting_.push_back(std::move(on_reply));
 }
 

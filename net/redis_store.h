@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -25,7 +26,8 @@ namespace p2p::net {
 // Changes of a peer within this time are written as one.
 inline constexpr Duration kStoreBatchDelay = std::chrono::milliseconds(10);
 // Changes that wait to be written: past these one is dropped, and the peer's next announce is
-// written again. While more commands wait for an answer, changes wait.
+// written again. Of peers that leave, which announce no more, twice as many may wait. While more
+// commands wait for an answer, changes wait.
 inline constexpr std::size_t kMaxPendingChanges = 65'536;
 inline constexpr std::size_t kMaxUnansweredCommands = 4096;
 // Swarms that are read at the same time, entries that are asked for or written at once, and those
@@ -39,10 +41,14 @@ inline constexpr Duration kStoreResync = std::chrono::minutes(30);
 inline constexpr Duration kStoreSweepAfter = std::chrono::minutes(1);
 // A swarm's key ends by itself when nobody writes to it.
 inline constexpr Duration kStoreKeyLife = tracker::kMaxStoredLife;
+// So often both connections are asked for an answer, and the server for its time.
+inline constexpr Duration kStoreCheckEvery = std::chrono::seconds(10);
+// This machine's clock should not differ by more from the server's, which is the one that counts.
+inline constexpr Duration kStoreClockOff = std::chrono::seconds(10);
 // Between attempts to reach the server: doubling, with jitter.
 inline constexpr Duration kFirstStoreRetry = std::chrono::milliseconds(250);
 inline constexpr Duration kLastStoreRetry = std::chrono::seconds(10);
-// What is skipped in the store is told of not more often.
+// What is skipped in the store, and what it does not take, is told of not more often.
 inline constexpr Duration kSkipLogEvery = std::chrono::seconds(10);
 
 class RedisStore {
@@ -66,7 +72,13 @@ class RedisStore {
     std::uint64_t reading = 0;  // the number of the reading that counts
     std::size_t entries = 0;    // read in it
     Time read_again = kNever;
+    // While it is read: peers of which news came. What the pages say of them may be older.
+    bool being_read = false;
+    std::set<PeerId> heard;
   };
+  // What is to be written of a peer; none: it is removed.
+  using Change = std::optional<tracker::StorePut>;
+  using Changes = std::map<PeerId, Change>;
   // One reading of a swarm, which may be overtaken by another.
   struct Reading {
     SwarmId swarm;
@@ -75,14 +87,20 @@ class RedisStore {
 
   void connect();
   void on_ready();
+  void on_check();
+  void ask_time();
+  void on_time(const redisReply& reply);
+  void begin_sharing();
   void on_lost(const Error& why);
   void disconnect();
   bool up() const { return up_; }
 
-  void change(const SwarmId& swarm, const PeerId& peer, std::optional<Bytes> record);
+  void change(const SwarmId& swarm, const PeerId& peer, Change change);
+  void forget_change(const SwarmId& swarm, const PeerId& peer);
+  void keep_ends();
   void write_changes();
-  void write_swarm(const SwarmId& swarm, const std::map<PeerId, std::optional<Bytes>>& changes);
-  void on_written(const redisReply& reply);
+  void write_swarm(const SwarmId& swarm, const Changes& changes);
+  void on_written(const SwarmId& swarm, const redisReply& reply);
   Bytes record_of(const tracker::StorePut& put) const;
 
   void on_tick();
@@ -90,7 +108,9 @@ class RedisStore {
   Followed* still(const Reading& reading);
   void on_news(const redisReply& reply);
   void on_subscribed(std::string_view channel);
-  void on_published(std::string_view payload);
+  void on_published(std::string_view channel, std::string_view payload);
+  // False: of another channel than its swarm's.
+  bool note_news(std::string_view channel, const SwarmId& swarm, const PeerId& peer);
   void scan(const Reading& reading, std::string_view cursor);
   void on_page(const Reading& reading, const redisReply& reply);
   void take_page(const Reading& reading, const redisReply& fields);
@@ -100,6 +120,7 @@ class RedisStore {
 
   std::string key_of(const SwarmId& swarm) const;
   std::string channel_of(const SwarmId& swarm) const;
+  Duration unix_now() const;
   std::uint64_t unix_ms(Time at) const;
   Time time_of(std::uint64_t unix_ms) const;
 
@@ -116,11 +137,19 @@ class RedisStore {
   Duration retry_ = kFirstStoreRetry;
   Time up_since_;
   std::optional<ErrorCode> told_;  // the trouble that was logged; none: all is well
+  std::size_t attempts_ = 0;
   Timer retry_timer_;
+  Timer check_timer_;
+  // The server's time since 1970, less ours of Loop::now(). None: it does not tell.
+  std::optional<Duration> clock_;
+  bool clock_told_ = false;
 
-  absl::flat_hash_map<SwarmId, std::map<PeerId, std::optional<Bytes>>> changes_;  // none: removed
+  absl::flat_hash_map<SwarmId, Changes> changes_;
   std::size_t change_count_ = 0;
-  bool refuses_ = false;  // writes, as was logged
+  // Of what was sent and not yet answered, what says that peers leave: by batch.
+  std::map<std::uint64_t, absl::flat_hash_map<SwarmId, Changes>> ends_;
+  std::uint64_t batches_ = 0;  // ever sent
+  Time refusal_logged_ = Time::min();
   bool overflows_ = false;
   bool held_up_ = false;  // changes wait until more commands are answered
   Timer batch_timer_;

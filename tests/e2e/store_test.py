@@ -1,12 +1,15 @@
 """Trackers that share their peers through a real redis server."""
 
 import base64
+import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import threading
+import time
 
 from harness import DEADLINE, USAGE, EndToEnd, Process, Proxy, free_port
 
@@ -45,6 +48,41 @@ class Accepts(Proxy):
     def _relay(self, source, sink, down):
         self.came.set()
         super()._relay(source, sink, down)
+
+
+class Swallows(Proxy):
+    """A proxy that passes nothing more of the first connection on which this was said so many times."""
+
+    def __init__(self, word, times=1):
+        self.word, self.times = word, times
+        self.swallowed = threading.Event()
+        super().__init__()
+
+    def _relay(self, source, sink, down):
+        if down:
+            super()._relay(source, sink, down)
+            return
+        said = 0
+        with contextlib.suppress(OSError):
+            while data := source.recv(16384):
+                said += data.count(self.word)
+                if said >= self.times and not self.swallowed.is_set():
+                    self.swallowed.set()
+                    while source.recv(16384):
+                        pass
+                    break
+                sink.sendall(data)
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+def with_time_moved(seconds):
+    """Of a redis server's answers to TIME: by so many seconds later."""
+    return lambda data, down: re.sub(
+        rb"\*2\r\n\$10\r\n(\d{10})\r\n\$(\d)\r\n(\d+)\r\n",
+        lambda found: b"*2\r\n$10\r\n%d\r\n$%b\r\n%b\r\n" % (int(found[1]) + seconds, found[2], found[3]),
+        data) if down else data
 
 
 class SharedStore(EndToEnd):
@@ -198,6 +236,119 @@ class SharedStore(EndToEnd):
         for tracker in (wrong, none, in_url, in_file, in_env):
             self.assertNotIn("word@", tracker.error_text())
             self.assertNotIn("s3cret", tracker.error_text())
+
+    def behind(self, proxy):
+        """The URL of the server behind the proxy."""
+        proxy.target_port = self.port
+        self.addCleanup(proxy.close)
+        return f"redis://127.0.0.1:{proxy.port}"
+
+    def test_a_value_that_is_too_large_ends_the_sharing_of_its_swarm_alone(self):
+        redis = self.redis()
+        first, a = self.sharing_tracker()
+        self.shared(first)
+        _, link = self.seed(self.source, "--tracker", a)
+        name, = self.keys(redis)
+        redis.ask("HSET", name, "large", b"x" * 20_000_000)
+        redis.ask("PUBLISH", b"p2p:news:0:" + name.rpartition(b":")[2], b"x" * 20_000_000)
+        self.said(first, "news: larger than what is read")
+        second, b = self.sharing_tracker()
+        self.shared(second)
+        waiting = self.fetch(self.link_to(link, b), "copy.bin")
+        self.said(second, name.decode() + ": larger than what is read of the store")
+        # Its other peers are news, and other swarms are as they were.
+        other = self.random_file("other.bin", 100_000)
+        _, other_link = self.seed(other, "--tracker", a)
+        fetch = self.fetch(self.link_to(other_link, b), "other.copy")
+        self.assert_fetched(fetch, other, self.folder / "other.copy")
+        self.seed(self.source, "--tracker", a)
+        self.assert_fetched(waiting, self.source, self.folder / "copy.bin")
+        for tracker in (first, second):
+            self.assertNotIn("in memory alone", tracker.error_text())
+
+    def test_values_that_are_too_large_together_are_not_held_in_memory(self):
+        redis = self.redis()
+        first, a = self.sharing_tracker()
+        self.shared(first)
+        _, link = self.seed(self.source, "--tracker", a)
+        name, = self.keys(redis)
+        for number in range(60):
+            redis.ask("HSET", name, b"large%d" % number, b"x" * 4_000_000)
+        second, b = self.sharing_tracker()
+        self.shared(second)
+        self.fetch(self.link_to(link, b), "copy.bin")
+        self.said(second, name.decode() + ": larger than what is read of the store")
+        with open(f"/proc/{second.process.pid}/status", encoding="ascii") as status:
+            most = int(re.search(r"VmHWM:\s+(\d+) kB", status.read())[1])
+        self.assertLess(most, 120_000)  # of 240 MB
+
+    def test_the_store_s_clock_counts_and_not_the_machine_s(self):
+        redis = self.redis()
+        first, a = self.sharing_tracker()
+        self.shared(first)
+        _, link = self.seed(self.source, "--tracker", a)
+        name, = self.keys(redis)
+        first.stop(signal.SIGKILL)
+        # As a tracker had written it whose clock is the server's.
+        field = redis.ask("HKEYS", name).split(b"\r\n", 2)[2][:32]
+        record = redis.ask("HGET", name, field).split(b"\r\n", 1)[1][:-2]
+        live = int((time.time() - 600 + 60) * 1000)
+        redis.ask("HSET", name, field, record[:-8] + live.to_bytes(8, "big"))
+        second, b = self.tracker("--store", self.behind(Proxy(change=with_time_moved(-600))))
+        self.said(second, "this machine's clock is 600 s ahead of that of the store")
+        fetch = self.fetch(self.link_to(link, b), "copy.bin")
+        self.assert_fetched(fetch, self.source, self.folder / "copy.bin")
+        self.assertIn(field, redis.ask("HKEYS", name))
+
+    def test_a_server_that_tells_no_time_sweeps_nothing(self):
+        redis = self.redis("--rename-command", "TIME", "")
+        first, a = self.sharing_tracker()
+        self.said(first, "its time, by this machine's clock now")
+        _, link = self.seed(self.source, "--tracker", a)
+        name, = self.keys(redis)
+        field = redis.ask("HKEYS", name).split(b"\r\n", 2)[2][:32]
+        record = redis.ask("HGET", name, field).split(b"\r\n", 1)[1][:-2]
+        at = record.index(field)
+        over = record[:at] + b"o" * 32 + record[at + 32:-8] + int((time.time() - 600) * 1000).to_bytes(8, "big")
+        redis.ask("HSET", name, b"o" * 32, over)
+        second, b = self.sharing_tracker()
+        fetch = self.fetch(self.link_to(link, b), "copy.bin")
+        self.assert_fetched(fetch, self.source, self.folder / "copy.bin")
+        self.assertIn(b"o" * 32, redis.ask("HKEYS", name))
+
+    def test_a_connection_for_news_that_falls_silent_is_left(self):
+        self.redis()
+        proxy = Swallows(b"SUBSCRIBE")
+        tracker, a = self.tracker("--store", self.behind(proxy))
+        self.shared(tracker)
+        self.seed(self.source, "--tracker", a)
+        self.assertTrue(proxy.swallowed.wait(DEADLINE))
+        self.said(tracker, "does not answer")
+
+    def test_a_connection_for_news_is_asked_for_a_word_where_none_comes(self):
+        self.redis()
+        proxy = Swallows(b"PING", times=2)  # the first is of the login
+        tracker, _ = self.tracker("--store", self.behind(proxy))
+        self.shared(tracker)
+        self.assertTrue(proxy.swallowed.wait(DEADLINE))
+        self.said(tracker, "does not answer")
+
+    def test_who_leaves_while_the_server_does_not_hear_of_it_does_not_come_back_with_it(self):
+        redis = self.redis()
+        proxy = Swallows(b"HDEL")
+        tracker, a = self.tracker("--store", self.behind(proxy))
+        self.shared(tracker)
+        gone, _ = self.seed(self.source, "--tracker", a)
+        _, _ = self.seed(self.source, "--tracker", a)
+        name, = self.keys(redis)
+        gone.stop()
+        self.said(tracker, "does not answer")
+        self.said(tracker, "again; what is known here is written to it")
+        with socket.create_connection(("127.0.0.1", redis.port), timeout=DEADLINE) as events:
+            events.sendall(b"PSUBSCRIBE p2p:news:*\r\n")
+            while events.recv(65536):  # confirmed, or news
+                if redis.ask("HLEN", name) == b":1\r\n":
+                    break
 
     def test_a_password_that_the_server_says_again_is_not_shown(self):
         self.redis("--rename-command", "AUTH", "")
