@@ -1,5 +1,7 @@
 #include "net/tracker_daemon.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 
 namespace p2p::net {
@@ -11,6 +13,25 @@ std::vector<Secret> psks_of(const Keyring& keys) {
 
 }  // namespace
 
+void set_address_limits(unsigned handshakes_per_second, TransportConfig& transport,
+                        tracker::OwnerConfig& owner) {
+  const bool unlimited = handshakes_per_second == 0;
+  const double times =
+      double(unlimited ? kMaxHandshakesPerSecond : handshakes_per_second) / kHandshakesPerSecond;
+  const auto scaled = [times](std::size_t of_default, std::size_t most) {
+    return static_cast<std::size_t>(
+        std::clamp(static_cast<double>(of_default) * times, 1.0, static_cast<double>(most)));
+  };
+  transport.handshakes = handshake_limit(handshakes_per_second);
+  transport.connections_per_address =
+      unlimited ? 0 : scaled(kMaxConnectionsOfAddress, transport.max_connections);
+  tracker::TableLimits& limits = owner.limits;
+  limits.entries_per_address = scaled(limits.entries_per_address, limits.entries);
+  limits.swarms_per_address = scaled(limits.swarms_per_address, limits.swarms);
+  owner.announces.per_second *= times;
+  owner.announces.burst = std::max(owner.announces.burst * times, 1.0);
+}
+
 TrackerDaemon::TrackerDaemon(Loop& loop, TrackerDaemonConfig config)
     : loop_(loop), config_(std::move(config)) {}
 
@@ -18,13 +39,13 @@ Result<Endpoint> TrackerDaemon::start() {
   TransportConfig transport;
   transport.accepted_psks = psks_of(config_.cluster_keys);
   transport.max_connections = kMaxTrackerConnections;
-  transport.connections_per_address = kMaxConnectionsOfAddress;
-  transport.handshakes = handshake_limit(config_.handshakes_per_second);
+  transport.limits_flag = "--handshakes-per-second";
   transport.lanes = 0;
   transport.short_messages = true;
+  tracker::OwnerConfig owner;
+  set_address_limits(config_.handshakes_per_second, transport, owner);
   node_ = std::make_unique<Node>(loop_, std::move(transport));
   P2P_TRY(node_->transport().listen(config_.listen));
-  tracker::OwnerConfig owner;
   owner.trust_advertised = !config_.cluster_keys.empty();
   owner.share = config_.store.has_value();
   owner.share_loopback = config_.store && config_.store->is_loopback();

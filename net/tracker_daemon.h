@@ -14,9 +14,17 @@ struct TrackerDaemonConfig {
   Endpoint listen;
   Keyring cluster_keys;  // holders of any may announce; without one, anyone who speaks p2p
   std::optional<StoreAddress> store;
-  // Of one address other than loopback; 0: no limit.
+  // Of one address other than loopback; its other limits are in proportion. 0: no limits but those
+  // of one connection and of the whole tracker.
   unsigned handshakes_per_second = kHandshakesPerSecond;
 };
+
+inline constexpr unsigned kMaxHandshakesPerSecond = 1'000'000;
+
+// Sets what one address may do and have: the defaults are for kHandshakesPerSecond, and go with it
+// up and down, so that a tracker for ten times the hosts behind one address lets them announce too.
+void set_address_limits(unsigned handshakes_per_second, TransportConfig& transport,
+                        tracker::OwnerConfig& owner);
 
 class TrackerDaemon {
  public:

@@ -38,6 +38,17 @@ std::size_t descriptors_for_sockets() {
 
 }  // namespace
 
+std::string turned_away_text(const IpAddress& address, std::string_view does,
+                             std::string_view limits_flag) {
+  std::string text =
+      absl::StrCat(address.to_string(), " ", std::string(does),
+                   ": those above are turned away, and told that they may come again");
+  if (!limits_flag.empty())
+    absl::StrAppend(&text, " (many hosts behind one address? ", std::string(limits_flag),
+                    " lets in more)");
+  return text;
+}
+
 Transport::Transport(Loop& loop, TransportConfig config, std::function<void(const Event&)> handler)
     : loop_(loop),
       config_(std::move(config)),
@@ -143,15 +154,16 @@ bool Transport::admit(const IpAddress& address) {
   const auto open = open_of_network_.find(address.network());
   if (open != open_of_network_.end() && open->second >= connection_limit(address)) {
     if (excess_lines_.allow(address, now))
-      log_warn(absl::StrCat(address.to_string(), " has ", open->second,
-                            " connections open: more are turned away until some of them end"));
+      log_warn(turned_away_text(address, absl::StrCat("has ", open->second, " connections open"),
+                                config_.limits_flag));
     return false;
   }
   if (handshakes_.allow(address, now)) return true;
   if (excess_lines_.allow(address, now))
-    log_warn(absl::StrCat(address.to_string(), " opens more than ", handshakes_.per_second(address),
-                          " connections a second: those above are turned away (many hosts behind "
-                          "one address? a tracker takes more with --handshakes-per-second)"));
+    log_warn(turned_away_text(
+        address,
+        absl::StrCat("opens more than ", handshakes_.per_second(address), " connections a second"),
+        config_.limits_flag));
   return false;
 }
 

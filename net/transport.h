@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -44,7 +45,13 @@ struct TransportConfig {
   // clusters are tried out on it.
   bool limits_loopback = false;
   ConnectionTimeouts timeouts;
+  // For the log, where an address is turned away: the flag that lets in more. Empty: there is none.
+  std::string_view limits_flag = {};
 };
+
+// What the log says of an address that is turned away, which `does` what is too much.
+std::string turned_away_text(const IpAddress& address, std::string_view does,
+                             std::string_view limits_flag);
 
 class Transport {
  public:

@@ -158,6 +158,18 @@ TEST_CASE("loopback has neither rate nor number unless it is asked for") {
   CHECK(many.back().receive_to_end() == 0);
 }
 
+TEST_CASE("an address that is turned away is told of with a flag only where there is one") {
+  const IpAddress address = *IpAddress::parse("192.0.2.1");
+  const std::string seeder =
+      turned_away_text(address, "has 7 connections open", TransportConfig{}.limits_flag);
+  CHECK(seeder ==
+        "192.0.2.1 has 7 connections open: those above are turned away, and told that they may "
+        "come again");
+  CHECK(turned_away_text(address, "does much", "--handshakes-per-second") ==
+        "192.0.2.1 does much: those above are turned away, and told that they may come again "
+        "(many hosts behind one address? --handshakes-per-second lets in more)");
+}
+
 TEST_CASE("by default a thousand peers behind one address are let in at once") {
   RateLimiter limiter(TransportConfig{}.handshakes);
   const IpAddress gateway = *IpAddress::parse("192.0.2.1");

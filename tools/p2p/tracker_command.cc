@@ -92,10 +92,11 @@ void add_tracker(CLI::App& app, Run& run) {
   add_flag_option(*command, "--store-password-file", options->store_password_file,
                   "The store's password, in a file and not in the process list");
   add_flag_option(*command, "--handshakes-per-second", options->handshakes_per_second,
-                  "Connections that one address may open, and fifty times as many at once; 0: any "
-                  "number. More than 20 are for a site behind one address")
+                  "Connections that one address may open, and fifty times as many at once. More "
+                  "than 20 are for a site behind one address: its announces, entries and contents "
+                  "are limited in proportion. 0: no limits of an address")
       ->capture_default_str()
-      ->check(CLI::Range(0u, 1'000'000u));
+      ->check(CLI::Range(0u, net::kMaxHandshakesPerSecond));
   command->footer(
       "Example:\n  p2p tracker --listen 0.0.0.0:7000\n"
       "  p2p tracker --listen 0.0.0.0:7000 --store redis://store.example:6379");
