@@ -2,6 +2,7 @@
 
 #include <charconv>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 
 namespace p2p::net {
@@ -11,11 +12,11 @@ constexpr std::string_view kScheme = "redis://";
 
 Error usage(const std::string& problem) {
   return Error{ErrorCode::kUsage, "--store: " + problem +
-                                      "; write it like redis://store.example:6379 or "
-                                      "redis://:PASSWORD@store.example:6379/0"};
+                                      "; write it like redis://store.example:6379/0, with "
+                                      "the password in a --store-password-file"};
 }
 
-// Without the %XX, and without control characters; nothing where they make no sense.
+// Without the %XX. Errors where these make no sense, and for control characters.
 Result<std::string> unescaped(std::string_view text) {
   std::string plain;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -28,6 +29,8 @@ Result<std::string> unescaped(std::string_view text) {
       c = static_cast<char>(value);
       i += 2;
     }
+    if (absl::ascii_iscntrl(static_cast<unsigned char>(c)))
+      return usage("there is a control character in user or password");
     plain.push_back(c);
   }
   if (plain.size() > kMaxStorePasswordBytes) return usage("user or password is too long");
@@ -45,9 +48,10 @@ Result<StoreAddress> StoreAddress::parse(std::string_view url) {
     const std::string_view who = rest.substr(0, at);
     rest.remove_prefix(at + 1);
     const std::size_t colon = who.find(':');
-    if (colon == std::string_view::npos) return usage("there is a user without a password");
     P2P_ASSIGN(address.user, unescaped(who.substr(0, colon)));
-    P2P_ASSIGN(address.password, unescaped(who.substr(colon + 1)));
+    if (colon != std::string_view::npos) {
+      P2P_ASSIGN(address.password, unescaped(who.substr(colon + 1)));
+    }
   }
   if (const std::size_t slash = rest.find('/'); slash != std::string_view::npos) {
     const std::string_view number = rest.substr(slash + 1);
@@ -59,7 +63,9 @@ Result<StoreAddress> StoreAddress::parse(std::string_view url) {
       return usage("the database is a number");
   }
   const auto where = HostPort::parse(rest);
-  if (!where) return usage("no HOST:PORT: " + where.error().message);
+  // Not in whose words it is no such thing: they would quote a password that stands there by
+  // mistake (redis://USER:PASSWORD, without the @HOST:PORT).
+  if (!where) return usage("no HOST:PORT");
   address.where = *where;
   return address;
 }

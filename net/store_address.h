@@ -18,8 +18,9 @@ struct StoreAddress {
   std::string password;  // empty: none is given
   unsigned database = 0;
 
-  // redis://HOST:PORT, redis://:PASSWORD@HOST:PORT/DATABASE, redis://USER:PASSWORD@HOST:PORT. What
-  // has a meaning in a URL stands in user and password as %XX. kUsage; the text holds no password.
+  // redis://HOST:PORT, redis://:PASSWORD@HOST:PORT/DATABASE, redis://USER:PASSWORD@HOST:PORT, or
+  // redis://USER@HOST:PORT where the password comes from elsewhere. What has a meaning in a URL
+  // stands in user and password as %XX. kUsage; the text quotes nothing of the URL.
   static Result<StoreAddress> parse(std::string_view url);
   // The URL without user and password: for logs.
   std::string to_string() const;

@@ -361,11 +361,13 @@ class SharedStore(EndToEnd):
         with_text = {"http://127.0.0.1:1": "no URL of a redis server", "redis://127.0.0.1": "no HOST:PORT",
                      "rediss://127.0.0.1:1": "without TLS", "redis://127.0.0.1:1/one": "the database is a number",
                      "redis://name@127.0.0.1:1": "a user without a password",
-                     "redis://:%zz@127.0.0.1:1": "two hexadecimal digits"}
+                     "redis://:%zz@127.0.0.1:1": "two hexadecimal digits",
+                     "redis://bob:hunter2": "no HOST:PORT"}
         for url, text in with_text.items():
             tracker = self.run_p2p("tracker", "--store", url)
             self.assertEqual(tracker.wait(), USAGE, url)
             self.assertIn(text, tracker.error_text())
+            self.assertNotIn("hunter2", tracker.error_text())
         for arguments, text in (((), "there is no --store"),
                                 (("--store", "redis://:x@127.0.0.1:1"), "a password in --store too"),
                                 (("--store", "redis://127.0.0.1:1"), "holds no password")):

@@ -28,25 +28,30 @@ TEST_CASE("a store's URL has a host and a port, and may have user, password and 
   CHECK(full.password == "a@b/c%");
   CHECK(full.database == 12);
   CHECK(parsed("redis://:word@127.0.0.1:1/").database == 0);
+  CHECK(parsed("redis://me@127.0.0.1:1").user == "me");
   CHECK(parsed("redis://:an@at@127.0.0.1:1").password == "an@at");
 }
 
-TEST_CASE("what a person sees of a store's URL has neither user nor passs3cret") {
+TEST_CASE("what a person sees of a store's URL has neither user nor password") {
   CHECK(parsed("redis://me:s3cret@127.0.0.1:1/3").to_string() == "redis://127.0.0.1:1/3");
-  for (const char* url : {"redis://me:s3cret@nowhere", "redis://:s3cret%@h:1",
-                          "redis://:s3cret@h:1/x", "rediss://:s3cret@h:1"}) {
+  for (const char* url :
+       {"redis://me:s3cret", "redis://me:s3cret/0", "s3cret", "redis://s3cret@h",
+        "redis://:s3%0acret@h:1", "redis://me:s3cret@nowhere", "redis://:s3cret%@h:1",
+        "redis://:s3cret@h:1/x", "rediss://:s3cret@h:1"}) {
     const auto refused = StoreAddress::parse(url);
     REQUIRE_FALSE(refused.has_value());
     CHECK(refused.error().code == ErrorCode::kUsage);
     CHECK(refused.error().message.find("s3cret") == std::string::npos);
+    CHECK(refused.error().message.find("PASSWORD@") == std::string::npos);
   }
 }
 
 TEST_CASE("no store's URL") {
   for (const char* url :
        {"", "redis", "redis://", "redis://:1", "http://h:1", "redis://h", "redis://h:0x1",
-        "redis://h:99999", "redis://u@h:1", "redis://:%@h:1", "redis://:%4@h:1", "redis://:%+1@h:1",
-        "redis://h:1/-1", "redis://h:1/1000001", "redis://h:1/1/2"}) {
+        "redis://h:99999", "redis://u:p%00@h:1", "redis://u%0D:p@h:1", "redis://:p%7f@h:1",
+        "redis://:%@h:1", "redis://:%4@h:1", "redis://:%+1@h:1", "redis://h:1/-1",
+        "redis://h:1/1000001", "redis://h:1/1/2"}) {
     INFO(url);
     CHECK_FALSE(StoreAddress::parse(url).has_value());
   }

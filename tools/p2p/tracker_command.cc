@@ -35,6 +35,9 @@ Result<std::optional<net::StoreAddress>> store_of(const TrackerOptions& options)
     if (store.password.empty() || store.password.size() > net::kMaxStorePasswordBytes)
       return Error{ErrorCode::kUsage, "--store-password-file: " + file + " holds no password"};
   }
+  if (!store.user.empty() && store.password.empty())
+    return Error{ErrorCode::kUsage,
+                 "--store: there is a user without a password; name a --store-password-file"};
   return std::optional(std::move(store));
 }
 
