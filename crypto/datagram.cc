@@ -123,7 +123,7 @@ struct DatagramOpener::Header {
 };
 
 DatagramOpener::DatagramOpener(const PeerId& self, std::uint64_t epoch, const Keyring& keyring)
-    : self_(self), tag_(session_tag_of(self, epoch)) {
+    : self_(self), epoch_(epoch), tag_(session_tag_of(self, epoch)) {
   set_keyring(keyring);
 }
 
@@ -151,7 +151,7 @@ std::variant<OpenedDatagram, DatagramRefusal> DatagramOpener::open(MutableBytes 
   const Header header = parse_header(datagram);
   const std::optional<std::size_t> key_index = keyring_.find(header.hint);
   if (!key_index) return DatagramRefusal::kUnknownKey;
-  if (header.sender == self_) return DatagramRefusal::kOwn;
+  if (header.sender == self_ && header.epoch == epoch_) return DatagramRefusal::kOwn;
   if (const auto known = by_sender_.find(header.sender); known != by_sender_.end()) {
     const Window& window = *known->second;
     if (header.epoch < window.epoch) return DatagramRefusal::kOldEpoch;

@@ -115,7 +115,7 @@ enum class DatagramRefusal : std::uint8_t {
   kLength,      // shorter or longer than any datagram
   kVersion,     // another version, or flags that this one lacks
   kUnknownKey,  // sealed with a key that is not in the ring, or no datagram at all
-  kOwn,         // our own, sent back to us
+  kOwn,         // our own, sent back to us; not one of another process with our key
   kOldEpoch,    // of a session of its sender before the latest that was seen
   kReplayed,    // was here before, or is too old to tell
   kForged,      // does not open: changed, or meant for another session
@@ -159,6 +159,7 @@ class DatagramOpener {
   void note(const Header& header);
 
   PeerId self_;
+  std::uint64_t epoch_;
   SessionTag tag_;
   Keyring keyring_;
   std::list<Window> windows_;  // who spoke last comes first

@@ -69,7 +69,7 @@ void MemberTable::count(const Member& member, int sign) {
 bool MemberTable::put(const News& news, Time now) {
   MemberIndex index = index_of(news.id());
   if (index == kNobody) {
-    if (members_.size() >= kMaxMembers) return false;
+    if (members_.size() >= kMaxMembers && !make_room()) return false;
     index = static_cast<MemberIndex>(members_.size());
     MemberIndex& head = heads_[bucket_of(news.id())];
     members_.push_back({news.claim, now, head, news.status});
@@ -97,9 +97,30 @@ bool MemberTable::put(const News& news, Time now) {
 
 void MemberTable::forget_old(Time now) {
   const auto old = [&](const Member& member) {
-    return !is_live(member.status) && member.since + kRemembered <= now;
+    const Duration kept = member.status == MemberStatus::kLeft ? kLeftRemembered : kRemembered;
+    return !is_live(member.status) && member.since + kept <= now;
   };
-  if (std::none_of(members_.begin(), members_.end(), old)) return;
+  if (std::any_of(members_.begin(), members_.end(), old)) forget(old);
+}
+
+// False when all are live.
+bool MemberTable::make_room() {
+  std::vector<Time> gone;
+  for (const Member& member : members_)
+    if (!is_live(member.status)) gone.push_back(member.since);
+  if (gone.empty()) return false;
+  const std::size_t most = std::min(kForgottenAtOnce, gone.size()) - 1;
+  std::nth_element(gone.begin(), gone.begin() + static_cast<std::ptrdiff_t>(most), gone.end());
+  const Time last = gone[most];
+  std::size_t left = kForgottenAtOnce;  // of those that went at the same time
+  forget([&](const Member& member) {
+    return !is_live(member.status) && member.since <= last && left > 0 && left-- > 0;
+  });
+  return true;
+}
+
+template <typename Old>
+void MemberTable::forget(Old old) {
   by_id_.clear();
   heads_.fill(kNobody);
   std::vector<Member> kept;

@@ -17,8 +17,13 @@ namespace p2p::gossip {
 
 // Live and remembered ones together. News of more is not taken.
 inline constexpr std::size_t kMaxMembers = 50'000;
-// The dead and those who left are remembered for so long, lest old news bring them back.
+// The dead are remembered for so long, lest old news bring them back, and so that they are looked
+// for; those who left are not looked for. In a full table newcomers take the places of those that
+// have been gone for longest.
 inline constexpr Duration kRemembered = std::chrono::hours(24);
+inline constexpr Duration kLeftRemembered = std::chrono::hours(1);
+// So many of the gone are forgotten at one time then, since it costs a look at all members.
+inline constexpr std::size_t kForgottenAtOnce = 1000;
 
 // Which of the equal parts of its bucket a member belongs to; `parts` a power of two up to 256.
 inline std::uint32_t part_of(const PeerId& id, std::uint32_t parts) {
@@ -50,7 +55,7 @@ class MemberTable {
   // Takes it when it ranks higher than what is known; tells whether it did. A full table takes
   // nobody new.
   bool put(const News& news, Time now);
-  // Forgets who has been dead, or has left, for kRemembered.
+  // Forgets who has been dead for kRemembered, or has left kLeftRemembered ago.
   void forget_old(Time now);
 
   const Member* find(const PeerId& id) const;
@@ -104,6 +109,9 @@ class MemberTable {
   };
 
   MemberIndex index_of(const PeerId& id) const;
+  template <typename Old>
+  void forget(Old old);
+  bool make_room();
   void count(const Member& member, int sign);
   template <typename Wanted>
   MemberIndex random_of(Random& random, std::size_t how_many, Wanted wanted) const;

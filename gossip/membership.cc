@@ -24,11 +24,13 @@ bool Membership::Budget::take(std::size_t bytes, Time now) {
 Membership::Membership(MembershipConfig config, Random random, Time now)
     : config_(std::move(config)),
       random_(random.fork("membership")),
-      secret_(random_.next()),
       now_(now),
       endpoint_is_learned_(config_.endpoint_is_guess || !config_.endpoint.is_dialable()),
       synced_at_(now),
       told_at_(now) {
+  Bytes secret(Secret::kSize);
+  for (std::size_t i = 0; i < secret.size(); i += 8) put_u64(&secret[i], random_.next());
+  secret_ = Secret::from_bytes(secret).value();
   // Members that start together do not act together.
   const auto within = [&](Duration span) {
     return now + from_seconds(to_seconds(span) * random_.unit());
@@ -47,8 +49,9 @@ Membership::Membership(MembershipConfig config, Random random, Time now)
 void Membership::announce_self() {
   if (config_.observer || left_at_ != kNever) return;
   const News news{self_, MemberStatus::kAlive, 0};
+  if (!learn(news)) return;
   is_listed_ = true;
-  if (learn(news)) queue(news);
+  queue(news);
 }
 
 void Membership::raise_incarnation(Incarnation above) {
@@ -57,8 +60,7 @@ void Membership::raise_incarnation(Incarnation above) {
   const Incarnation highest = std::max(above, self_->incarnation);
   if (highest >= kMaxIncarnation) {
     // Nothing is above that, in this life.
-    actions_.push_back(Superseded{config_.epoch});
-    return;
+    return supersede(config_.epoch);
   }
   auto claim = std::make_shared<Claim>(*self_);
   claim->incarnation = highest + 1;
@@ -121,8 +123,7 @@ void Membership::hear(const News& news) {
 void Membership::hear_of_self(std::uint64_t epoch, Incarnation incarnation, MemberStatus status) {
   if (config_.observer || left_at_ != kNever || epoch < config_.epoch) return;
   if (epoch > config_.epoch) {
-    actions_.push_back(Superseded{epoch});
-    return;
+    return supersede(epoch);
   }
   if (incarnation < self_->incarnation) return;
   if (incarnation == self_->incarnation && status == MemberStatus::kAlive) return;
@@ -131,12 +132,18 @@ void Membership::hear_of_self(std::uint64_t epoch, Incarnation incarnation, Memb
   raise_incarnation(incarnation);
 }
 
+void Membership::supersede(std::uint64_t epoch) {
+  if (!std::exchange(superseded_, true)) actions_.push_back(Superseded{epoch});
+}
+
 void Membership::hear_you(const YouAre& you) {
   hear_of_self(config_.epoch, you.incarnation, you.status);
 }
 
 void Membership::hear_self_claim(const Sender& sender, const SelfClaim& self) {
   if (!self.endpoint.is_dialable()) return;
+  // It would be everybody's own.
+  if (self.endpoint.address.is_loopback() && !sender.from.address.is_loopback()) return;
   const Member* known = table_.find(sender.id);
   if (known && known->rank() >= Rank{sender.epoch, self.incarnation, MemberStatus::kAlive}) return;
   const News news{std::make_shared<Claim>(Claim{sender.id, sender.epoch, self.incarnation,
@@ -151,14 +158,23 @@ void Membership::hear_self_claim(const Sender& sender, const SelfClaim& self) {
 }
 
 // Two who agree that we are elsewhere than we say are believed, and the first of all alone, unless
-// we were told where we are.
+// we were told where we are, or are still seen where we say. An address that means something to one
+// host or link only is no news to who has another.
 void Membership::hear_seen(const Sender& sender, const Endpoint& seen) {
-  if (config_.observer || !endpoint_is_learned_ || !seen.is_dialable() || seen == config_.endpoint)
+  if (config_.observer || !endpoint_is_learned_ || !seen.is_dialable()) return;
+  if (seen == config_.endpoint) {
+    seen_there_ = now_;
+    witness_.reset();
     return;
-  if (is_speaking() && others() > 0 &&
-      !(witness_ && witness_->second == seen && witness_->first != sender.id)) {
-    witness_ = {sender.id, seen};
-    return;
+  }
+  const bool is_local = seen.address.is_loopback() || seen.address.is_link_local();
+  if (is_speaking() && is_local && !config_.endpoint.address.is_loopback()) return;
+  if (is_speaking() && others() > 0) {
+    if (seen_there_ != Time::min() && now_ - seen_there_ < kSeenLately) return;
+    if (!witness_ || witness_->second != seen || witness_->first == sender.id) {
+      witness_ = {sender.id, seen};
+      return;
+    }
   }
   witness_.reset();
   set_endpoint(seen, now_);
@@ -242,7 +258,7 @@ void Membership::greet() {
   if (others() > 0) {
     // Halves of a cluster that was parted find each other by the seeds of either.
     greet_wait_ = kFirstGreet;
-    greet_at_ = config_.observer ? kNever : now_ + kGreetInCompany;
+    greet_at_ = now_ + kGreetInCompany;
     if (!config_.observer && random_.chance(kGreetersInCompany / static_cast<double>(others())))
       greet(seeds_[random_.below(seeds_.size())]);
     return;
@@ -308,8 +324,12 @@ void Membership::on(const Sender& sender, const Welcome& welcome) {
   if (here.empty()) return;
   const Claim& first = *here[random_.below(here.size())];
   ping({first.id, first.epoch}, first.endpoint, Purpose::kSync, fresh_number());
-  // One that is thought dead learns by a ping that it is.
-  if (welcomer && (first.id != sender.id || !is_live(welcomer->status)))
+  // And others, should it not answer.
+  if (sync_at_ == kNever) sync_at_ = now_ + kFastSync;
+  // One that is thought dead learns by a ping that it is; and where it welcomed from is where it
+  // can be reached, whatever it claims.
+  const bool is_elsewhere = welcomer && welcomer->claim->endpoint != sender.from;
+  if (welcomer && (config_.observer || is_elsewhere || !is_live(welcomer->status)))
     ping({sender.id, sender.epoch}, sender.from, Purpose::kSync, fresh_number());
 }
 
@@ -395,9 +415,8 @@ void Membership::on_packet(const Sender& sender, const Packet& packet, Time now)
   advance(now);
   if (left_ || sender.greeting != std::holds_alternative<Greet>(packet)) return;
   if (sender.id == config_.id) {
-    // Nobody's but another life of ours: a datagram that is bound to us is no recorded one.
-    if (!sender.greeting && sender.epoch > config_.epoch && !config_.observer)
-      actions_.push_back(Superseded{sender.epoch});
+    // Another life of ours. No recorded datagram, for there was none of a later epoch before.
+    if (sender.epoch > config_.epoch && !config_.observer) supersede(sender.epoch);
     return;
   }
   std::visit([&](const auto& message) { on(sender, message); }, packet);

@@ -19,6 +19,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "base/random.h"
 #include "base/time.h"
+#include "crypto/keys.h"
 #include "gossip/member_table.h"
 #include "gossip/messages.h"
 #include "gossip/update_queue.h"
@@ -45,7 +46,7 @@ inline constexpr Duration kFastSync = std::chrono::milliseconds(300);  // while 
 inline constexpr Duration kSyncPatience = std::chrono::milliseconds(500);
 inline constexpr double kSyncBytesPerSecond = 45e3;
 inline constexpr std::size_t kMaxPacketsInAnswer = 16;
-inline constexpr std::size_t kMaxGuests = 32;
+inline constexpr std::size_t kMaxGuests = 256;
 // Finding others.
 inline constexpr Duration kFirstGreet = std::chrono::seconds(1);
 inline constexpr Duration kLastGreet = std::chrono::seconds(10);
@@ -55,6 +56,8 @@ inline constexpr Duration kGreetInCompany = std::chrono::seconds(30);
 inline constexpr double kGreetersInCompany = 30;
 inline constexpr Duration kReconnect = std::chrono::seconds(5);
 inline constexpr std::size_t kMaxSeeds = 256;
+// A host with several addresses may be seen at each: it keeps the one at which it was seen lately.
+inline constexpr Duration kSeenLately = std::chrono::seconds(2);
 // Asking who is not alive. Those who run longest know of most who died; what one of them has not
 // heard another has.
 inline constexpr std::size_t kAskedForAbsent = 3;
@@ -178,7 +181,7 @@ class Membership {
     std::uint32_t number;
     Endpoint where;
   };
-  // An observer that asks us.
+  // An observer that asks us, or a member that sends from elsewhere than it claims to be.
   struct Guest {
     MemberKey key;
     Endpoint endpoint;
@@ -214,6 +217,7 @@ class Membership {
   void hear_self_claim(const Sender& sender, const SelfClaim& self);
   void hear_you(const YouAre& you);
   void hear_seen(const Sender& sender, const Endpoint& seen);
+  void supersede(std::uint64_t epoch);
   void raise_incarnation(Incarnation above);
   void announce_self();
   bool is_speaking() const { return self_->endpoint.is_dialable(); }
@@ -256,7 +260,7 @@ class Membership {
   bool has_much_to_gain() const;
   void start_sync();
   void send_digests(const Sender& to, std::uint32_t proof);
-  std::uint32_t challenge_of(const Endpoint& endpoint) const;
+  std::uint32_t challenge_of(const Sender& sender) const;
   bool is_proven(const Sender& sender) const;
   void note_guest(const Sender& sender);
   void prove(const Sender& sender);
@@ -279,7 +283,7 @@ class Membership {
 
   MembershipConfig config_;
   Random random_;
-  std::uint64_t secret_;  // of challenges
+  Secret secret_;  // of challenges
   Time now_;
   Trace trace_;
   MemberTable table_;
@@ -313,6 +317,8 @@ class Membership {
   Duration greet_wait_ = kFirstGreet;
   // What others see as our address and we do not: the last who said so.
   std::optional<std::pair<PeerId, Endpoint>> witness_;
+  Time seen_there_ = Time::min();  // somebody reached us where we say we are
+  bool superseded_ = false;
 
   Time probe_at_, tell_at_ = kNever, told_at_, sync_at_ = kNever, greet_at_ = kNever;
   Time reconnect_at_, forget_at_, left_at_ = kNever;

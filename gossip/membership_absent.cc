@@ -68,7 +68,7 @@ void Membership::fail_absent() {
 }
 
 void Membership::on(const Sender& sender, const AskAbsent& ask) {
-  if (ask.proof != 0 && ask.proof == challenge_of(sender.from)) prove(sender);
+  if (ask.proof != 0 && ask.proof == challenge_of(sender)) prove(sender);
   if (!is_proven(sender) || config_.observer) return;
   Absent answer{ask.number, false, {}};
   std::size_t bytes = kHeadBytes;

@@ -59,7 +59,9 @@ void Membership::start_probe() {
 void Membership::doubt(const PeerId& id, Time now) {
   advance(now);
   const Member* member = table_.find(id);
-  if (left_ || id == config_.id || !member || member->status != MemberStatus::kAlive) return;
+  if (left_ || config_.observer || id == config_.id || !member ||
+      member->status != MemberStatus::kAlive)
+    return;
   doubted_ = id;
   if (!probe_) probe_at_ = std::min(probe_at_, now_);
 }
@@ -142,22 +144,22 @@ void Membership::on(const Sender& sender, const RelayAnswer& answer) {
 
 void Membership::on(const Sender& sender, const Ping& ping) {
   if (!is_speaking() && !config_.observer) return;
-  if (ping.observer)
+  if (!ping.observer) hear_self_claim(sender, ping.self);
+  // One behind a mapped port, or with several addresses, sends from elsewhere than it claims to be:
+  // it is where it sends from that is to be proven then.
+  if (const Member* member = table_.find(sender.id);
+      !member || member->claim->endpoint != sender.from)
     note_guest(sender);
-  else
-    hear_self_claim(sender, ping.self);
   hear_you(ping.you);
   hear_seen(sender, ping.seen);
   if (!ping.observer) hear_view(ping.view);
   const bool proven = is_proven(sender);
-  Ack ack{ping.number,
-          proven ? 0 : challenge_of(sender.from),
-          self_claim(),
-          you_are(sender.id, sender.epoch),
-          proven ? sender.from : Endpoint{},
-          table_.summary()};
+  Ack ack{ping.number,  proven ? 0 : challenge_of(sender),
+          self_claim(), you_are(sender.id, sender.epoch),
+          sender.from,  table_.summary()};
   if (ping.observer) ack.you = {};
   // Whoever sent it may not be where it seems to come from: no more goes there than came.
+  if (!proven && encoded_bytes(ack) > encoded_bytes(ping)) ack.seen = {};
   if (!proven && encoded_bytes(ack) > encoded_bytes(ping)) ack.challenge = 0;
   if (!proven && encoded_bytes(ack) > encoded_bytes(ping)) return;
   send(sender.from, {sender.id, sender.epoch}, ack);

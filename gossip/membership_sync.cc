@@ -5,6 +5,7 @@
 // the way differs again at the next sync.
 #include <algorithm>
 
+#include "crypto/digest.h"
 #include "gossip/membership.h"
 
 namespace p2p::gossip {
@@ -60,15 +61,16 @@ void Membership::send_digests(const Sender& to, std::uint32_t proof) {
 // ---- who is where it says ----
 
 // A number that only who receives packets there can know. It needs no memory.
-std::uint32_t Membership::challenge_of(const Endpoint& endpoint) const {
-  std::uint64_t hash = secret_;
-  const ByteView bytes = endpoint.address.bytes();
-  for (const std::uint64_t part :
-       {get_u64(bytes.data()), get_u64(bytes.data() + 8), std::uint64_t{endpoint.port}}) {
-    hash = (hash ^ part) * 0x9e3779b97f4a7c15;
-    hash ^= hash >> 32;
-  }
-  return static_cast<std::uint32_t>(hash) | 0x80000000u;
+std::uint32_t Membership::challenge_of(const Sender& sender) const {
+  Hasher hasher = Hasher::keyed(secret_);
+  std::uint8_t numbers[10];
+  put_u16(numbers, sender.from.port);
+  put_u64(numbers + 2, sender.epoch);
+  hasher.update(sender.from.address.bytes());
+  hasher.update(numbers);
+  hasher.update(sender.id.view());
+  const Digest digest = hasher.finish();
+  return get_u32(digest.bytes.data()) | 0x80000000u;
 }
 
 bool Membership::is_proven(const Sender& sender) const {
@@ -95,7 +97,12 @@ void Membership::note_guest(const Sender& sender) {
   const MemberKey key{sender.id, sender.epoch};
   for (const Guest& guest : guests_)
     if (guest.key == key && guest.endpoint == sender.from) return;
-  if (guests_.size() == kMaxGuests) guests_.erase(guests_.begin());
+  if (guests_.size() == kMaxGuests) {
+    // The oldest, of those that may not even be there.
+    const auto oldest = std::find_if(guests_.begin(), guests_.end(),
+                                     [](const Guest& guest) { return !guest.proven; });
+    guests_.erase(oldest == guests_.end() ? guests_.begin() : oldest);
+  }
   guests_.push_back({key, sender.from});
 }
 
@@ -150,7 +157,7 @@ bool Membership::send_bucket(const Sender& to, std::size_t bucket) {
 }
 
 void Membership::on(const Sender& sender, const Digests& digests) {
-  if (digests.proof != 0 && digests.proof == challenge_of(sender.from)) prove(sender);
+  if (digests.proof != 0 && digests.proof == challenge_of(sender)) prove(sender);
   if (!is_proven(sender) || config_.observer) return;
   const bool lacks_many =
       static_cast<double>(digests.live) < kFewShare * static_cast<double>(table_.live()) ||
@@ -210,9 +217,13 @@ void Membership::on(const Sender& sender, const Bucket& bucket) {
 void Membership::on(const Sender& sender, const Want& want) {
   if (!is_proven(sender) || config_.observer) return;
   std::vector<News> records;
-  for (const std::uint64_t tag : want.tags)
+  std::vector<std::uint64_t> tags = want.tags;
+  std::sort(tags.begin(), tags.end());
+  tags.erase(std::unique(tags.begin(), tags.end()), tags.end());
+  for (const std::uint64_t tag : tags)
     table_.each_of_bucket(tag >> 56, [&](const Member& member) {
-      if (tag_of(member.claim->id) == tag) records.push_back({member.claim, member.status, 0});
+      if (tag_of(member.claim->id) == tag && records.size() < 2 * kMaxWanted)
+        records.push_back({member.claim, member.status, 0});
     });
   send_records(sender, records);
 }

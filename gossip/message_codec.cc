@@ -64,7 +64,7 @@ std::size_t size_of(const std::vector<News>& news) {
 // Without the array's head and the kind, which are a byte each.
 std::size_t body_bytes(const Ping& p) {
   return size_of_uint(p.number) + 1 + size_of(p.self) + size_of(p.you) + size_of(p.seen) +
-         size_of(p.view);
+         size_of(p.view) + size_of_bin(kPingFilling);
 }
 std::size_t body_bytes(const Ack& a) {
   return size_of_uint(a.number) + size_of_uint(a.challenge) + size_of(a.self) + size_of(a.you) +
@@ -144,13 +144,14 @@ void head(CanonicalWriter& out, std::uint32_t elements, std::uint64_t kind) {
   out.uint(kind);
 }
 void write(CanonicalWriter& out, const Ping& p) {
-  head(out, 11, kPing);
+  head(out, 12, kPing);
   out.uint(p.number);
   out.boolean(p.observer);
   write(out, p.self);
   write(out, p.you);
   write(out, p.seen);
   write(out, p.view);
+  out.bin(Bytes(kPingFilling));
 }
 void write(CanonicalWriter& out, const Ack& a) {
   head(out, 11, kAck);
@@ -313,6 +314,13 @@ std::vector<News> read_news(CanonicalReader& in, std::string_view field,
   return news;
 }
 
+void read_filling(CanonicalReader& in, std::size_t bytes) {
+  const ByteView filling = in.bin(bytes, "filling");
+  if (filling.size() != bytes ||
+      std::any_of(filling.begin(), filling.end(), [](std::uint8_t byte) { return byte != 0; }))
+    in.fail("filling", "zeros to the full length are needed");
+}
+
 void read(CanonicalReader& in, Ping& p) {
   p.number = read_u32(in, "number");
   p.observer = in.boolean("observer");
@@ -320,6 +328,7 @@ void read(CanonicalReader& in, Ping& p) {
   p.you = read_you(in);
   p.seen = read_endpoint(in, "seen", May::kBeNone);
   p.view = read_view(in);
+  read_filling(in, kPingFilling);
 }
 void read(CanonicalReader& in, Ack& a) {
   a.number = read_u32(in, "number");
@@ -341,10 +350,7 @@ void read(CanonicalReader& in, RelayAnswer& r) {
 }
 void read(CanonicalReader& in, Greet& g) {
   g.number = read_u32(in, "number");
-  const ByteView filling = in.bin(kGreetBytes, "filling");
-  if (filling.size() != kGreetFilling + 5 - size_of_uint(g.number) ||
-      std::any_of(filling.begin(), filling.end(), [](std::uint8_t byte) { return byte != 0; }))
-    in.fail("filling", "zeros to the full length are needed");
+  read_filling(in, kGreetFilling + 5 - size_of_uint(g.number));
 }
 void read(CanonicalReader& in, Welcome& w) {
   w.number = read_u32(in, "number");
@@ -411,7 +417,7 @@ constexpr Packet (*kReaders[])(CanonicalReader&) = {
     read_packet<Greet>,  read_packet<Welcome>, read_packet<Gossip>,  read_packet<Digests>,
     read_packet<Bucket>, read_packet<Want>,    read_packet<Records>, read_packet<AskAbsent>,
     read_packet<Absent>};
-constexpr std::uint32_t kElements[] = {11, 11, 5, 3, 3, 7, 2, 4, 5, 2, 2, 4, 5};
+constexpr std::uint32_t kElements[] = {12, 11, 5, 3, 3, 7, 2, 4, 5, 2, 2, 4, 5};
 static_assert(std::size(kReaders) == kKinds && std::size(kElements) == kKinds &&
               std::variant_size_v<Packet> == kKinds);
 
@@ -441,7 +447,7 @@ Result<Packet> decode_packet(ByteView bytes) {
   if (bytes.size() > kMaxPacketBytes)
     return Error{ErrorCode::kLimit, "gossip packet: longer than may be"};
   CanonicalReader in(bytes);
-  const std::uint32_t elements = in.array(11, "packet");
+  const std::uint32_t elements = in.array(12, "packet");
   const std::uint64_t kind = in.uint(kKinds - 1, "kind");
   if (!in.failed() && elements != kElements[kind]) in.fail("packet", "a wrong number of elements");
   if (in.failed()) return in.finish(kWhat).error();

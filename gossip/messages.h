@@ -17,6 +17,7 @@ namespace p2p::gossip {
 inline constexpr std::size_t kMaxPacketBytes = 1300;
 // What a datagram adds to it, with the headers of UDP and IPv4: for budgets.
 inline constexpr std::size_t kDatagramBytes = 100;
+inline constexpr std::size_t kPingFilling = 24;
 // A Greet is filled up to this, so that its answer is not larger.
 inline constexpr std::size_t kGreetBytes = 340;
 inline constexpr std::size_t kMaxNewsInPacket = 24;
@@ -49,7 +50,8 @@ struct YouAre {
   bool operator==(const YouAre&) const = default;
 };
 
-// "Are you there?" Answered by an Ack with the same number.
+// "Are you there?" Answered by an Ack with the same number. It is filled up by kPingFilling zeros,
+// so that the answer may hold a challenge and where the ping came from, and is not longer.
 struct Ping {
   std::uint32_t number = 0;
   bool observer = false;  // the sender only looks on: it is no member, and never in a view

@@ -44,7 +44,7 @@ void UpdateQueue::add(News news) {
 void UpdateQueue::heard(const News& news) {
   const auto found = by_id_.find(news.id());
   if (found == by_id_.end() || found->second->news.rank() != news.rank()) return;
-  move(found->second, 1);
+  if (found->second->told < kMostTold) move(found->second, 1);
 }
 
 std::vector<News> UpdateQueue::take(std::size_t bytes, std::uint32_t times, std::size_t members) {

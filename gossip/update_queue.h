@@ -15,6 +15,8 @@
 namespace p2p::gossip {
 
 inline constexpr std::uint32_t kRetransmit = 5;
+// No limit() is higher.
+inline constexpr std::uint32_t kMostTold = 64;
 // Beyond it the oldest of the most told is dropped: a sync brings it.
 inline constexpr std::size_t kMaxUpdates = 2048;
 

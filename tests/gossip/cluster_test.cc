@@ -171,3 +171,28 @@ TEST_CASE("what does not come to rest is reported") {
   for (const char* what : {"news", "crash", "move"})
     REQUIRE_THROWS_AS(run_cluster_scenario({what, 10, 1.0, 1}), ClusterBroken);
 }
+
+TEST_CASE("a member whose host gets another address says so within seconds") {
+  sim::ClusterConfig config;
+  config.guessed_endpoints = true;
+  sim::ClusterWorld world(config);
+  world.add_acquainted(40);
+  world.run_for(5s);
+  world.move(20);
+  const auto moved = [&] {
+    return world.count_views(20, [&](const gossip::MemberTable::Member* member) {
+      return gossip::is_live(member->status) && *member->claim == world.core(20).self() &&
+             member->claim->endpoint == world.endpoint(20);
+    }) == world.up();
+  };
+  REQUIRE(world.run_until(moved, 10s));
+  REQUIRE(world.wrongly_dead() == 0);
+}
+
+TEST_CASE("a member that sends from elsewhere than it claims to be gets the whole view") {
+  sim::ClusterWorld world({});
+  world.add_acquainted(40);
+  world.run_for(5s);
+  const sim::NodeNumber mapped = world.join_behind_mapping();
+  REQUIRE(world.run_until([&] { return world.core(mapped).table().live() == 41; }, 10s));
+}

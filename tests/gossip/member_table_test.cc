@@ -183,7 +183,9 @@ TEST_CASE("a suspicion does not change a digest; a death, a departure and a retu
   require_consistent(table);
 }
 
-TEST_CASE("a full table takes nobody new, and still what is said of those it knows") {
+TEST_CASE(
+    "a full table takes nobody new but in the place of the dead, and still what is said of those "
+    "it knows") {
   Random random(kSeed);
   MemberTable table;
   std::vector<PeerId> ids;
@@ -194,13 +196,13 @@ TEST_CASE("a full table takes nobody new, and still what is said of those it kno
   REQUIRE_FALSE(table.put(alive(claim_of(random_id(random))), kStart));
   REQUIRE(table.size() == kMaxMembers);
   REQUIRE(table.put(as(claim_of(ids[0]), MemberStatus::kDead), kStart));
-  // The dead one keeps its place until it is forgotten.
-  REQUIRE_FALSE(table.put(alive(claim_of(random_id(random))), kStart));
-  table.forget_old(kStart + kRemembered);
   REQUIRE(table.put(alive(claim_of(random_id(random))), kStart));
+  REQUIRE(table.find(ids[0]) == nullptr);
+  REQUIRE(table.size() == kMaxMembers);
+  REQUIRE_FALSE(table.put(alive(claim_of(random_id(random))), kStart));
 }
 
-TEST_CASE("the dead and the departed are forgotten after kRemembered, the living never") {
+TEST_CASE("the dead are forgotten after kRemembered, the departed sooner, the living never") {
   Random random(kSeed);
   MemberTable table;
   std::vector<ClaimPtr> claims;
@@ -210,8 +212,10 @@ TEST_CASE("the dead and the departed are forgotten after kRemembered, the living
     table.put(as(claims[static_cast<std::size_t>(i)], static_cast<MemberStatus>(i % 4)), kStart);
   const ViewSummary before = table.summary();
 
-  table.forget_old(kStart + kRemembered - Duration(1));
+  table.forget_old(kStart + kLeftRemembered - Duration(1));
   REQUIRE(table.size() == 200);
+  table.forget_old(kStart + kRemembered - Duration(1));
+  REQUIRE(table.size() == 150);
   table.forget_old(kStart + kRemembered);
   REQUIRE(table.size() == 100);
   REQUIRE(table.dead() == 0);
@@ -366,4 +370,22 @@ TEST_CASE("the parts of a bucket are equal, and everybody is in one of them") {
     }
     for (const int count : members) REQUIRE(count == 256 / static_cast<int>(parts));
   }
+}
+
+TEST_CASE("in a full table those make room that have been gone for longest") {
+  Random random(kSeed);
+  MemberTable table;
+  std::vector<ClaimPtr> claims;
+  for (std::size_t i = 0; i < kMaxMembers; ++i) {
+    claims.push_back(claim_of(random_id(random)));
+    // All but ten leave, each a moment after the one before.
+    const MemberStatus status = i < 10 ? MemberStatus::kAlive : MemberStatus::kLeft;
+    REQUIRE(table.put({claims.back(), status, 0}, kStart + std::chrono::seconds(i)));
+  }
+  REQUIRE(table.put(alive(claim_of(random_id(random))), kStart));
+  REQUIRE(table.size() == kMaxMembers - kForgottenAtOnce + 1);
+  REQUIRE(table.live() == 11);
+  for (std::size_t i = 0; i < kMaxMembers; ++i)
+    REQUIRE((table.find(claims[i]->id) != nullptr) == (i < 10 || i >= 10 + kForgottenAtOnce));
+  require_consistent(table);
 }

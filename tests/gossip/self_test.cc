@@ -120,8 +120,9 @@ TEST_CASE("another life of the member that began later is reported, an earlier o
   REQUIRE(reported(from_self(kEpoch + 1, false)) == kEpoch + 1);
   REQUIRE(reported(from_self(kEpoch - 1, false)) == 0);
   REQUIRE(reported(from_self(kEpoch, false)) == 0);
-  // A greeting may be a recorded one.
-  REQUIRE(reported(from_self(kEpoch + 1, true)) == 0);
+  // A greeting may be a recorded one, but of an earlier epoch.
+  REQUIRE(reported(from_self(kEpoch - 1, true)) == 0);
+  REQUIRE(reported(from_self(kEpoch + 1, true)) == kEpoch + 1);
 }
 
 TEST_CASE("above kMaxIncarnation there is nothing: another life must begin") {
@@ -239,4 +240,20 @@ TEST_CASE("who hears first-hand of a later life elsewhere tells the earlier one,
     later.endpoint = address(999);
     REQUIRE_FALSE(told(later));
   }
+}
+
+TEST_CASE("an address of one host only is not taken for a better one") {
+  MembershipConfig config = OneMember::config_at(OneMember::kEndpoint);
+  config.endpoint_is_guess = true;
+  OneMember one(config);
+  Random random(kSeed);
+  one.know(2, random);
+  const Endpoint loopback = *Endpoint::parse("127.0.0.1:7946");
+  for (int i = 0; i < 3; ++i)
+    for (const std::size_t witness : {0, 1}) {
+      Ping ping = one.friend_at(witness).ping();
+      ping.seen = loopback;
+      one.hear(one.friend_at(witness).sender(), ping);
+    }
+  REQUIRE(one.core().self().endpoint == OneMember::kEndpoint);
 }

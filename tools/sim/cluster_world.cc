@@ -60,7 +60,8 @@ void ClusterWorld::launch(NodeNumber number) {
   node.crashed = false;
   node.inbox.clear();
   node.blocked_until = node.starved_until = {};
-  gossip::MembershipConfig config{node.id, node.epoch, node.endpoint, false, 7000, false};
+  gossip::MembershipConfig config{node.id, node.epoch, node.endpoint, config_.guessed_endpoints,
+                                  7000,    false};
   node.core = std::make_unique<Membership>(
       config, Random(config_.seed).fork(absl::StrCat("node ", number, " ", node.epoch)), now_);
   node.core->set_trace([this, number](const MemberTable::Member* before,
@@ -91,6 +92,15 @@ NodeNumber ClusterWorld::join() {
   launch(node);
   return node;
 }
+
+NodeNumber ClusterWorld::join_behind_mapping() {
+  const NodeNumber node = add_node();
+  nodes_[node]->source = fresh_endpoint(node);
+  launch(node);
+  return node;
+}
+
+void ClusterWorld::move(NodeNumber node) { nodes_[node]->endpoint = fresh_endpoint(node); }
 
 void ClusterWorld::crash(NodeNumber number) {
   Node& node = *nodes_[number];
@@ -208,7 +218,8 @@ void ClusterWorld::send(NodeNumber from, gossip::SendPacket action) {
   const std::uint32_t address = number_of(action.where);
   if (address >= by_address_.size() || random_.chance(config_.loss)) return;
   const NodeNumber to = by_address_[address];
-  if (nodes_[to]->endpoint != action.where || nodes_[to]->group != node.group) return;
+  if (nodes_[to]->endpoint != action.where && nodes_[to]->source != action.where) return;
+  if (nodes_[to]->group != node.group) return;
   std::uint32_t flight;
   if (free_flights_.empty()) {
     flight = static_cast<std::uint32_t>(flights_.size());
@@ -218,7 +229,7 @@ void ClusterWorld::send(NodeNumber from, gossip::SendPacket action) {
     free_flights_.pop_back();
   }
   const bool greeting = !action.to.has_value();
-  flights_[flight] = {{node.endpoint, node.id, node.epoch, greeting},
+  flights_[flight] = {{node.source.value_or(node.endpoint), node.id, node.epoch, greeting},
                       from,
                       to,
                       std::move(action.to),

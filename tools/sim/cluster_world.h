@@ -23,7 +23,8 @@ struct ClusterConfig {
   std::uint64_t seed = 1;
   double loss = 0;                                    // share of the datagrams
   Duration latency = std::chrono::microseconds(500);  // one way; half of it to one and a half
-  std::size_t seeds = 3;                              // the first members, that all others greet
+  bool guessed_endpoints = false;  // members believe others who see another address
+  std::size_t seeds = 3;           // the first members, that all others greet
 };
 
 // Something that must never be so. The text says what, and when.
@@ -40,6 +41,10 @@ class ClusterWorld {
   void add_acquainted(std::size_t members);
   // One that knows the seeds alone.
   NodeNumber join();
+  // One that sends from another address than it claims to be at, where it is reached too.
+  NodeNumber join_behind_mapping();
+  // Its host gets another address, and it is not told.
+  void move(NodeNumber node);
   void crash(NodeNumber node);
   void leave(NodeNumber node);
   // A crashed or departed one again, with the same identity; at a new address, or at its own.
@@ -68,6 +73,7 @@ class ClusterWorld {
     const auto found = by_id_.find(id);
     return found == by_id_.end() ? nullptr : &found->second;
   }
+  const Endpoint& endpoint(NodeNumber node) const { return nodes_[node]->endpoint; }
   const PeerId& id(NodeNumber node) const { return nodes_[node]->id; }
   // Of those that run, how many hold this of the member?
   std::size_t count_views(
@@ -90,6 +96,7 @@ class ClusterWorld {
   struct Node {
     PeerId id;
     Endpoint endpoint;
+    std::optional<Endpoint> source;  // when it sends from elsewhere
     std::uint64_t epoch = 0;
     std::unique_ptr<gossip::Membership> core;
     bool crashed = false;
