@@ -1,5 +1,8 @@
 #include "net/address.h"
 
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -57,6 +60,28 @@ std::vector<IpAddress> host_addresses() {
   addresses.erase(std::unique(addresses.begin(), addresses.end()), addresses.end());
   if (addresses.empty()) addresses.push_back(*IpAddress::parse("127.0.0.1"));
   return addresses;
+}
+
+IpAddress main_address() {
+  const std::vector<IpAddress> addresses = host_addresses();
+  // Connecting a datagram socket looks up the route, and no more. The addresses are of RFC 5737 and
+  // RFC 3849: nobody's.
+  for (const char* anywhere : {"203.0.113.1", "2001:db8::1"}) {
+    const sockaddr_storage target = sockaddr_of({*IpAddress::parse(anywhere), 9});
+    const int probe = socket(target.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (probe < 0) continue;
+    sockaddr_storage local{};
+    socklen_t size = sizeof local;
+    const bool routed =
+        connect(probe, reinterpret_cast<const sockaddr*>(&target),
+                target.ss_family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6)) == 0 &&
+        getsockname(probe, reinterpret_cast<sockaddr*>(&local), &size) == 0;
+    close(probe);
+    if (!routed) continue;
+    const IpAddress found = endpoint_of(reinterpret_cast<const sockaddr*>(&local)).address;
+    if (std::find(addresses.begin(), addresses.end(), found) != addresses.end()) return found;
+  }
+  return addresses.front();
 }
 
 }  // namespace p2p::net

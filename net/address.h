@@ -16,4 +16,8 @@ sockaddr_storage sockaddr_of(const Endpoint& endpoint);
 // ones; loopback alone where there is no other.
 std::vector<IpAddress> host_addresses();
 
+// Of these the one that others most likely know this host by: the one from which its default route
+// leaves, where it has such a route. Sends nothing.
+IpAddress main_address();
+
 }  // namespace p2p::net

@@ -24,6 +24,7 @@ AnnounceClient::AnnounceClient(
 }
 
 void AnnounceClient::set_owners(const std::vector<OwnerAddress>& ranked) {
+  if (stopped_) return;  // its connections are closing, and still theirs
   std::vector<tracker::OwnerNumber> numbers;
   for (const OwnerAddress& owner : ranked) {
     const tracker::OwnerNumber number = number_of(owner);
@@ -131,6 +132,7 @@ void AnnounceClient::set_wanted(std::size_t peers, bool starving) {
 }
 
 void AnnounceClient::stop() {
+  stopped_ = true;
   announcer_.stop(Loop::now());
   drain();
   for (const auto& [connection, owner] : by_connection_) transport_.close(connection);

@@ -28,7 +28,7 @@ class AnnounceClient {
 
   // Other owners than so far, best first (tracker/announcer.h says at how many it is announced).
   // One whose address stays keeps its connection; another psk counts from its next connection on.
-  // An address that stands twice counts once.
+  // An address that stands twice counts once. Nothing after stop().
   void set_owners(const std::vector<OwnerAddress>& ranked);
 
   // Called with an owner that could not be reached, or whose connection broke.
@@ -77,6 +77,7 @@ class AnnounceClient {
   Timer timer_;
   std::function<void(const std::vector<tracker::PeerRecord>&)> on_found_;
   std::function<void(const HostPort&)> on_lost_;
+  bool stopped_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -138,11 +138,7 @@ Status Fetch::join_cluster(const SwarmId& swarm) {
     owner.trust_advertised = config_.gossip->is_closed;
     node_->answer_announces(owner);
   }
-  const auto joined = node_->join_cluster(*config_.gossip, [this] {
-    end(Error{ErrorCode::kExists,
-              "another process has the identity of this member; stop it, or "
-              "give this one another --gossip port"});
-  });
+  const auto joined = node_->join_cluster(*config_.gossip, node_->transport().local().port, {});
   if (!joined) return joined.error();
   tracker::AnnouncerConfig announcer;
   announcer.swarm = swarm;

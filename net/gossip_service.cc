@@ -4,9 +4,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/check.h"
+#include "net/address.h"
 #include "net/log.h"
-#include "net/node.h"
 
 namespace p2p::net {
 
@@ -30,7 +31,8 @@ GossipService::GossipService(Loop& loop, GossipConfig config, const PeerId& self
              }),
       resolve_timer_(loop, [this] { resolve(); }),
       change_timer_(loop, [this] { tell_change(); }),
-      keep_timer_(loop, [this] { keep_members(); }) {}
+      keep_timer_(loop, [this] { keep_members(); }),
+      alone_timer_(loop, [this] { warn_if_alone(); }) {}
 
 Result<Endpoint> GossipService::start(std::uint16_t service_port) {
   P2P_TRY(socket_.bind(config_.listen));
@@ -42,11 +44,13 @@ Result<Endpoint> GossipService::start(std::uint16_t service_port) {
   config.observer = config_.observer;
   // Of several addresses of this host others may see another one.
   config.endpoint_is_guess = !config_.advertised && local.address.is_any();
-  config.endpoint = config_.advertised.value_or(reachable_endpoints(local).front());
+  config.endpoint = config_.advertised.value_or(local);
+  if (config.endpoint.address.is_any()) config.endpoint.address = main_address();
   if (config.endpoint.port == 0) config.endpoint.port = local.port;
   membership_.emplace(config, random_.fork("gossip"), Loop::now());
   tell_seeds();
   resolve();
+  if (!config_.join.empty()) alone_timer_.arm(Loop::now() + kAloneTooLong);
   if (config_.keep) keep_timer_.arm(Loop::now() + kKeepFirstMembers);
   drain();
   return local;
@@ -77,30 +81,53 @@ void GossipService::leave() {
   if (!membership_) return;
   resolve_timer_.arm(kNever);
   change_timer_.arm(kNever);
+  change_is_due_ = true;  // changes are nobody's business from here on
   keep_timer_.arm(kNever);
+  alone_timer_.arm(kNever);
   membership_->leave(Loop::now());
   drain();
 }
 
 // ---- where others may be ----
 
+bool GossipService::is_alone() const {
+  return membership_->table().live() <= (config_.observer ? 0 : 1);
+}
+
 void GossipService::resolve() {
-  for (const HostPort& target : config_.join)
-    loop_.resolve(target, [this, target, alive = std::weak_ptr<bool>(alive_)](
-                              Result<std::vector<Endpoint>> found) {
-      if (alive.expired() || left()) return;
-      if (!found) return log_debug("join: " + found.error().message);
+  for (const HostPort& name : config_.join) {
+    Target& target = targets_[name];
+    if (std::exchange(target.resolving, true)) continue;  // a slow name server
+    loop_.resolve(name, [this, name,
+                         alive = std::weak_ptr<bool>(alive_)](Result<std::vector<Endpoint>> found) {
+      if (alive.expired()) return;
+      Target& resolved = targets_[name];
+      resolved.resolving = false;
+      resolved.failure = found ? "" : found.error().message;
       // A name that cannot be looked up for a while keeps what it had.
-      if (std::exchange(resolved_[target], *found) != *found) tell_seeds();
+      if (left() || !found || std::exchange(resolved.endpoints, *found) == *found) return;
+      tell_seeds();
     });
-  const bool alone = membership_->table().live() <= 1;
-  resolve_timer_.arm(Loop::now() + (alone ? kResolveAlone : kResolveInCompany));
+  }
+  resolve_timer_.arm(Loop::now() + (is_alone() ? kResolveAlone : kResolveInCompany));
+}
+
+void GossipService::warn_if_alone() {
+  if (!is_alone()) return;
+  std::vector<std::string> texts;
+  for (const auto& [name, target] : targets_)
+    texts.push_back(target.failure.empty() ? name.to_string() + " does not answer"
+                                           : target.failure);
+  log_warn(absl::StrCat("no other member of the cluster was found yet, and it is looked for on: ",
+                        absl::StrJoin(texts, "; "),
+                        ". Is one running there, can UDP reach it, and has it the same "
+                        "--cluster-key?"));
 }
 
 void GossipService::tell_seeds() {
   std::vector<Endpoint> seeds;
-  for (const auto& [name, endpoints] : resolved_)
-    seeds.insert(seeds.end(), endpoints.begin(), endpoints.end());
+  for (const auto& [name, target] : targets_)
+    seeds.insert(seeds.end(), target.endpoints.begin(), target.endpoints.end());
   seeds.insert(seeds.end(), config_.known.begin(),
                config_.known.begin() +
                    static_cast<std::ptrdiff_t>(std::min(config_.known.size(), kMaxKnownMembers)));
@@ -163,8 +190,14 @@ void GossipService::drain() {
     } else if (const auto* known = std::get_if<gossip::AbsentKnown>(&*action)) {
       if (handlers_.on_absent_known) handlers_.on_absent_known(known->answers);
     } else {
-      log_error("another process has the identity of this member of the cluster");
-      if (handlers_.on_superseded) loop_.post(handlers_.on_superseded);
+      log_error(
+          "another process has the identity of this member of the cluster, which leaves it. Was a "
+          "disk or a folder copied? Then remove members/ in the state folder of one of them");
+      loop_.post([this, alive = std::weak_ptr<bool>(alive_)] {
+        if (alive.expired()) return;
+        leave();
+        if (handlers_.on_superseded) handlers_.on_superseded();
+      });
     }
   }
   const std::uint64_t version = membership_->table().version();

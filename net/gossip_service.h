@@ -24,13 +24,16 @@ inline constexpr Duration kResolveInCompany = std::chrono::seconds(30);
 inline constexpr Duration kMembersSettle = std::chrono::milliseconds(200);
 // Members of earlier times that are greeted besides.
 inline constexpr std::size_t kMaxKnownMembers = 64;
+// One who is alone for so long says whom it looks for.
+inline constexpr Duration kAloneTooLong = std::chrono::seconds(10);
 inline constexpr Duration kKeepMembers = std::chrono::seconds(30);
 // While none were kept: a cluster that is young can fall down too.
 inline constexpr Duration kKeepFirstMembers = std::chrono::seconds(2);
 
 struct GossipConfig {
   Endpoint listen;
-  std::optional<Endpoint> advertised;  // where others reach it, when that is not `listen`
+  std::optional<Endpoint>
+      advertised;  // where others reach it, when that is not `listen`; port 0: that one
   std::vector<HostPort> join;
   std::vector<Endpoint> known;  // of earlier times, see `keep`
   Keyring keys;                 // not empty
@@ -43,7 +46,7 @@ struct GossipConfig {
 
 struct GossipHandlers {
   std::function<void()> on_change;  // members came, went or moved
-  // Another process has this identity. The service is of no use any more.
+  // Another process has this identity. This one has left the cluster, and is of no use any more.
   std::function<void()> on_superseded;
   std::function<void(const PeerId&)> on_reached;             // gossip::Reached
   std::function<void(std::size_t answers)> on_absent_known;  // gossip::AbsentKnown
@@ -79,6 +82,8 @@ class GossipService {
   void tell_seeds();
   void tell_change();
   void keep_members();
+  void warn_if_alone();
+  bool is_alone() const;
   void drain();
 
   Loop& loop_;
@@ -90,8 +95,13 @@ class GossipService {
   DatagramOpener opener_;
   UdpSocket socket_;
   std::optional<gossip::Membership> membership_;
-  Timer timer_, resolve_timer_, change_timer_, keep_timer_;
-  std::map<HostPort, std::vector<Endpoint>> resolved_;
+  Timer timer_, resolve_timer_, change_timer_, keep_timer_, alone_timer_;
+  struct Target {
+    std::vector<Endpoint> endpoints;
+    std::string failure;     // of the last lookup, when there was none since that did not fail
+    bool resolving = false;  // one lookup at a time
+  };
+  std::map<HostPort, Target> targets_;
   std::uint64_t told_version_ = 0;
   bool change_is_due_ = false, warned_of_key_ = false, kept_members_ = false;
   std::array<std::uint64_t, kDatagramRefusals> refusals_{};

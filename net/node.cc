@@ -33,7 +33,8 @@ AnnounceClient& Node::announce_to(const std::vector<OwnerAddress>& ranked,
       [this](const std::vector<tracker::PeerRecord>& found) { add_candidates(found); });
 }
 
-Result<Endpoint> Node::join_cluster(GossipConfig config, std::function<void()> on_superseded) {
+Result<Endpoint> Node::join_cluster(GossipConfig config, std::uint16_t service_port,
+                                    std::function<void()> on_superseded) {
   P2P_CHECK(owner_service_ || config.observer);
   table_psk_ = config.keys[0];
   GossipHandlers handlers;
@@ -44,7 +45,7 @@ Result<Endpoint> Node::join_cluster(GossipConfig config, std::function<void()> o
   handlers.on_superseded = std::move(on_superseded);
   gossip_.emplace(loop_, std::move(config), transport_.self(), random_.fork("cluster"),
                   std::move(handlers));
-  return gossip_->start(transport_.local().port);
+  return gossip_->start(service_port);
 }
 
 void Node::announce_to_table(tracker::AnnouncerConfig config) {
@@ -191,6 +192,9 @@ void Node::hand_on(ConnectionId id, OpenConnection& connection, const WireMessag
   // those who have its own key, the first.
   if (!from.outbound && from.psk_index != 0)
     return close(id, connection, "has no key of the swarm");
+  // Of our own dials only the session's are to peers.
+  if (session_ && from.outbound && !session_->owns(id))
+    return close(id, connection, "is an owner, and speaks as a peer");
   if (session_) return session_->on_message(id, from, std::get<peer::Message>(message));
   transport_.send(
       id, peer::Message(peer::Bye{peer::ByeReason::kNotServed, "a tracker holds no contents"}));

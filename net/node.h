@@ -42,8 +42,10 @@ class Node {
   const std::deque<AnnounceClient>& announcers() const { return announcers_; }
 
   // After answer_announces() and the transport's listen(): as a member this node owns swarms that
-  // others announce. At most once. Where its datagrams come in.
-  Result<Endpoint> join_cluster(GossipConfig config, std::function<void()> on_superseded);
+  // others announce. `service_port`: as others dial it. At most once. Where its datagrams
+  // come in.
+  Result<Endpoint> join_cluster(GossipConfig config, std::uint16_t service_port,
+                                std::function<void()> on_superseded);
   // The owners of the swarm are the members that the hash table names, as they come and go. After
   // join_cluster(), once.
   void announce_to_table(tracker::AnnouncerConfig config);

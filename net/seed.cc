@@ -127,7 +127,7 @@ void Seed::announce(const SwarmId& swarm, std::uint16_t mapped_port) {
 }
 
 Status Seed::join_cluster(const SwarmId& swarm, std::uint16_t mapped_port) {
-  const auto joined = node_->join_cluster(*config_.gossip, [this] { stop(); });
+  const auto joined = node_->join_cluster(*config_.gossip, mapped_port, {});
   if (!joined) return joined.error();
   tracker::AnnouncerConfig announcer;
   announcer.swarm = swarm;
@@ -151,7 +151,13 @@ std::vector<HostPort> Seed::member_addresses() const {
   return addresses;
 }
 
-void Seed::set_cluster_keys(const Keyring& keys) { node_->set_cluster_keys(keys, psk_); }
+void Seed::set_cluster_keys(const Keyring& keys) {
+  node_->set_cluster_keys(keys, psk_);
+  if (!config_.link_secret && !(keys[0] == psk_))
+    log_warn(
+        "this content stays closed by the key with which it was seeded: for those who have only "
+        "the new one, seed it again");
+}
 
 std::vector<HostPort> Seed::own_addresses() const {
   const Endpoint local = node_->transport().local();

@@ -20,10 +20,10 @@ Result<Endpoint> TableDaemon::start() {
   tracker::OwnerConfig owner;
   owner.trust_advertised = config_.gossip.is_closed;
   node_->answer_announces(owner);
-  const auto joined = node_->join_cluster(config_.gossip, [this] {
+  const auto joined = node_->join_cluster(config_.gossip, node_->transport().local().port, [this] {
     outcome_ = Error{ErrorCode::kExists,
-                     "another process has the identity of this member; stop it, or give this one "
-                     "another --gossip port"};
+                     "another process has the identity of this member; stop it, or remove members/ "
+                     "in the state folder of one of them"};
     stop();
   });
   if (!joined) return joined.error();
