@@ -53,6 +53,8 @@ Link random_link(Random& random) {
     link.trackers.push_back(random_address(random));
   for (auto n = random.below(kMaxLinkAddresses + 1); n > 0; --n)
     link.seeders.push_back(random_address(random));
+  for (auto n = random.below(kMaxLinkAddresses + 1); n > 0; --n)
+    link.members.push_back(random_address(random));
   if (random.chance(0.5)) link.secret = Secret::from_bytes(random_bytes(random, Secret::kSize));
   return link;
 }
@@ -130,11 +132,11 @@ TEST_CASE("what is no link is refused, and the refusal says which part is wrong"
   CHECK(says(kBare + "#" + kSecretText + "\n", "after the '#'"));
   CHECK(says(kBare + "#" + kSecretText + "#", "more than one '#'"));
   CHECK(says(kBare + "##" + kSecretText, "more than one '#'"));
-  CHECK(says(kBare + "/", "part 1 after the content id begins with neither"));
+  CHECK(says(kBare + "/", "part 1 after the content id begins with none"));
   CHECK(says(kBare + "//s=h:1", "part 1"));
   CHECK(says(kBare + "/s=h:1/", "part 2"));
   for (const char* part : {"x=h:1", "T=h:1", "S=h:1", "s", "sh:1", "ss=h:1", " s=h:1", "=h:1"})
-    CHECK(says(kBare + "/s=h:1/" + part, "part 2 after the content id begins with neither"));
+    CHECK(says(kBare + "/s=h:1/" + part, "part 2 after the content id begins with none"));
   for (const char* address : {"", "h", "h:", ":1", "h:0", "h:65536", "h:-1", "h:1 ", "h h:1",
                               "[::1]", "[::1:1", "g::1:1", "h:1?", "h:1%20", "\xc3\xa9:1"})
     CHECK(says(kBare + "/t=t:1/s=" + address, "the seeder address in part 2 is no HOST:PORT"));
