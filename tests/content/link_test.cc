@@ -94,6 +94,7 @@ TEST_CASE("every link survives being written and read") {
     REQUIRE(back.has_value());
     REQUIRE(back->content == link.content);
     REQUIRE(back->trackers == link.trackers);
+    REQUIRE(back->members == link.members);
     REQUIRE(back->seeders == link.seeders);
     REQUIRE(back->secret.has_value() == link.secret.has_value());
     if (link.secret) REQUIRE(*back->secret == *link.secret);
