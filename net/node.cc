@@ -13,6 +13,15 @@
 #include "net/log.h"
 
 namespace p2p::net {
+namespace {
+
+std::uint16_t permille_of(const Bitfield& have) {
+  if (have.size() == 0) return tracker::kFullPermille;
+  return static_cast<std::uint16_t>(std::uint64_t{have.count()} * tracker::kFullPermille /
+                                    have.size());
+}
+
+}  // namespace
 
 Node::Node(Loop& loop, TransportConfig config)
     : loop_(loop),
@@ -80,12 +89,14 @@ void Node::rank_members() {
 void Node::own_entry() {
   if (!table_announcer_ || !owner_service_) return;
   const bool complete = session_->running() && session_->swarm().complete();
-  if (own_complete_ == complete) return;
-  own_complete_ = complete;
+  // In steps of a percent, as owners tell it.
+  const std::uint16_t have = session_->running() ? permille_of(session_->swarm().have()) : 0;
+  if (own_entry_ == std::pair(complete, have / 10)) return;
+  own_entry_ = {complete, have / 10};
   std::vector<Endpoint> endpoints = table_config_->advertised;
   if (endpoints.empty()) endpoints = reachable_endpoints(transport_.local());
   owner_service_->set_self(table_config_->swarm, std::move(endpoints), complete,
-                           table_config_->zone);
+                           table_config_->zone, have);
 }
 
 void Node::set_cluster_keys(const Keyring& keys, const std::optional<Secret>& own) {
@@ -127,10 +138,7 @@ void Node::refresh_announcers() {
 
 void Node::tell_progress(AnnounceClient& announcer) {
   if (!session_->running()) return;
-  const Bitfield& have = session_->swarm().have();
-  const std::uint64_t permille =
-      have.size() == 0 ? 1000 : std::uint64_t{have.count()} * 1000 / have.size();
-  announcer.set_progress(static_cast<std::uint16_t>(permille), session_->swarm().complete());
+  announcer.set_progress(permille_of(session_->swarm().have()), session_->swarm().complete());
 }
 
 void Node::stop() {

@@ -99,7 +99,8 @@ class Node {
   std::optional<GossipService> gossip_;
   AnnounceClient* table_announcer_ = nullptr;  // of announcers_
   std::optional<tracker::AnnouncerConfig> table_config_;
-  std::optional<bool> own_complete_;  // as our own owner knows it
+  // Complete, and percent, as our own owner knows it.
+  std::optional<std::pair<bool, int>> own_entry_;
   std::map<HostPort, PeerId> table_owners_;
   Secret table_psk_;
   absl::flat_hash_map<ConnectionId, OpenConnection> opened_;

@@ -30,8 +30,9 @@ void OwnerService::on_closed(ConnectionId id) {
 }
 
 void OwnerService::set_self(const SwarmId& swarm, std::vector<Endpoint> endpoints, bool complete,
-                            std::string zone) {
-  owner_.set_self(swarm, transport_.self(), std::move(endpoints), complete, std::move(zone));
+                            std::string zone, std::uint16_t have_permille) {
+  owner_.set_self(swarm, transport_.self(), std::move(endpoints), complete, std::move(zone),
+                  have_permille);
   drain();
 }
 

@@ -24,7 +24,7 @@ class OwnerService {
   // Of any connection.
   void on_closed(ConnectionId id);
   void set_self(const SwarmId& swarm, std::vector<Endpoint> endpoints, bool complete,
-                std::string zone);
+                std::string zone, std::uint16_t have_permille = 0);
 
   const tracker::Owner& owner() const { return owner_; }
 

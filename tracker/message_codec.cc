@@ -14,6 +14,7 @@ constexpr std::uint32_t kLookupElements = 3;
 constexpr std::uint32_t kHandoutElements = 4;
 constexpr std::uint32_t kRefusalElements = 3;
 constexpr std::uint32_t kPeerElements = 3;
+constexpr std::uint32_t kPeerElementsWithShare = 2;
 
 // A Handout of kMaxPeersInMessage IPv4 peers.
 constexpr std::size_t kUsualMessageBytes = 600;
@@ -49,8 +50,12 @@ void write(CanonicalWriter& writer, const Handout& handout) {
       std::chrono::duration_cast<std::chrono::milliseconds>(handout.interval).count()));
   writer.array(static_cast<std::uint32_t>(handout.peers.size()));
   for (const PeerRecord& peer : handout.peers) {
-    writer.array(kPeerElements);
+    writer.array(peer.have_percent ? kPeerElementsWithShare : kPeerElements);
     write_endpoint(writer, peer.endpoint);
+    if (peer.have_percent) {
+      writer.uint(*peer.have_percent);
+      continue;
+    }
     writer.boolean(peer.complete);
     writer.boolean(peer.far);
   }
@@ -98,9 +103,15 @@ Handout read_handout(CanonicalReader& reader) {
   const std::uint32_t peers = reader.array(kMaxPeersInMessage, "peers");
   handout.peers.reserve(peers);
   for (std::uint32_t i = 0; i < peers && !reader.failed(); ++i) {
-    reader.tuple(kPeerElements, "peer");
+    const std::uint32_t elements = reader.array(kPeerElements, "peer");
     PeerRecord& peer = handout.peers.emplace_back();
     peer.endpoint = read_dialable(reader, "peer");
+    if (elements == kPeerElementsWithShare) {
+      peer.have_percent = static_cast<std::uint8_t>(reader.uint(kFullPercent, "have_percent"));
+      peer.complete = peer.have_percent == kFullPercent;
+      continue;
+    }
+    if (elements != kPeerElements) reader.fail("peer", "too few elements");
     peer.complete = reader.boolean("complete");
     peer.far = reader.boolean("far");
   }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -21,6 +22,7 @@ namespace p2p::tracker {
 inline constexpr std::size_t kMaxAdvertised = 4;
 inline constexpr std::size_t kMaxRefusalTextBytes = 200;
 inline constexpr std::uint16_t kFullPermille = 1000;
+inline constexpr std::uint8_t kFullPercent = 100;
 // Intervals between announces, for owners and announcers alike. An owner cannot be made to name,
 // nor a peer to keep, one outside these bounds.
 inline constexpr Duration kMinInterval = std::chrono::seconds(5);
@@ -57,6 +59,9 @@ struct PeerRecord {
   Endpoint endpoint;
   bool complete = false;
   bool far = false;  // of another zone than the asker's, for a few of each zone to know
+  // Of an answer to a Lookup, where the owner knows it: how much the peer had when it announced
+  // last. 0..100, 100 exactly where it is complete; such a record is not far.
+  std::optional<std::uint8_t> have_percent = {};
   bool operator==(const PeerRecord&) const = default;
 };
 
@@ -83,7 +88,7 @@ using Message = std::variant<Announce, Lookup, Handout, Refusal>;
 //   Announce  [1, swarm, event, port, complete, have_permille, want, [endpoint...],
 //             zone, starving]
 //   Lookup    [2, swarm, want]
-//   Handout   [3, swarm, interval_ms, [[endpoint, complete, far]...]]
+//   Handout   [3, swarm, interval_ms, [[endpoint, complete, far] or [endpoint, have_percent]...]]
 //   Refusal   [4, swarm, text]
 //
 // A swarm is a binary of 32 bytes. An endpoint is a binary of 6 or 18 bytes: the address in its

@@ -20,6 +20,11 @@ const Endpoint* best_of(const std::vector<Endpoint>& endpoints, Points points) {
   return best;
 }
 
+// Of one that is not complete: never all, whatever it says.
+std::uint8_t percent_of(std::uint16_t permille) {
+  return static_cast<std::uint8_t>(std::min(permille / 10, kFullPercent - 1));
+}
+
 bool same_family(const IpAddress& a, const IpAddress& b) { return a.is_v4() == b.is_v4(); }
 
 }  // namespace
@@ -183,6 +188,7 @@ bool Owner::keep(ConnectionId id, Connection& connection, const Announce& announ
   entry.expires = end_of_life(interval);
   entry.connection = id;
   entry.zone = announce.zone;
+  if (!entry.complete) entry.have_percent = percent_of(announce.have_permille);
   Status kept = table_.put(announce.swarm, entry, connection.observed);
   if (!kept) {
     refuse(id, announce.swarm, std::move(kept).error().message);
@@ -207,7 +213,7 @@ void Owner::on_lookup(ConnectionId id, Connection& connection, const Lookup& loo
   if (!serves(lookup.swarm)) return refuse(id, lookup.swarm, "not served here");
   const Duration interval = draw_interval();
   note_use(connection, interval);
-  send(id, Handout{lookup.swarm, interval, handout(lookup.swarm, connection, lookup.want)});
+  send(id, Handout{lookup.swarm, interval, handout(lookup.swarm, connection, lookup.want, true)});
 }
 
 void Owner::send(ConnectionId id, Message message) {
@@ -284,11 +290,11 @@ Endpoint Owner::endpoint_of(const Connection& connection, const Announce& announ
   return Endpoint{observed, announce.port};
 }
 
-std::vector<PeerRecord> Owner::handout(const SwarmId& swarm, const Connection& to,
-                                       std::size_t want) {
+std::vector<PeerRecord> Owner::handout(const SwarmId& swarm, const Connection& to, std::size_t want,
+                                       bool with_shares) {
   want = std::min(want, kMaxPeersInMessage);
-  std::vector<PeerRecord> peers = table_.sample(swarm, to.peer, to.observed, want);
-  add_self(peers, swarm, to, want, table_.swarm_size(swarm), false);
+  std::vector<PeerRecord> peers = table_.sample(swarm, to.peer, to.observed, want, with_shares);
+  add_self(peers, swarm, to, want, table_.swarm_size(swarm), false, with_shares);
   return peers;
 }
 
@@ -319,7 +325,7 @@ bool Owner::has_self_in(const SwarmId& swarm, std::string_view zone) const {
 }
 
 void Owner::add_self(std::vector<PeerRecord>& peers, const SwarmId& swarm, const Connection& to,
-                     std::size_t want, std::size_t others, bool far) {
+                     std::size_t want, std::size_t others, bool far, bool with_shares) {
   const auto self = selves_.find(swarm);
   if (self == selves_.end() || self->second.peer == to.peer || want == 0) return;
   const Endpoint* endpoint = best_of(self->second.endpoints, [&](const IpAddress& address) {
@@ -328,7 +334,8 @@ void Owner::add_self(std::vector<PeerRecord>& peers, const SwarmId& swarm, const
     return 1 + family;
   });
   if (endpoint == nullptr) return;
-  const PeerRecord record{*endpoint, self->second.complete, far};
+  PeerRecord record{*endpoint, self->second.complete, far};
+  if (with_shares) record.have_percent = self->second.have_percent;
   if (peers.size() < want) {
     peers.push_back(record);
     std::swap(peers.back(), peers[random_.below(peers.size())]);
@@ -339,8 +346,9 @@ void Owner::add_self(std::vector<PeerRecord>& peers, const SwarmId& swarm, const
 }
 
 void Owner::set_self(const SwarmId& swarm, const PeerId& self, std::vector<Endpoint> endpoints,
-                     bool complete, std::string zone) {
-  selves_.insert_or_assign(swarm, Self{self, std::move(endpoints), complete, std::move(zone)});
+                     bool complete, std::string zone, std::uint16_t have_permille) {
+  selves_.insert_or_assign(swarm, Self{self, std::move(endpoints), complete, std::move(zone),
+                                       complete ? kFullPercent : percent_of(have_permille)});
 }
 
 // Every entry announces once an interval: entries / interval announces arrive a second.

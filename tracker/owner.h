@@ -171,9 +171,10 @@ class Owner {
   // The owner's own entry (a seeder that answers announces for its content): handed out with the
   // same probability as any other entry, never expires, and is not in table(). The address handed
   // out is chosen among `endpoints` by the asker's: loopback to loopback (and to nobody else), the
-  // same family where there is one. Setting it again replaces it.
+  // same family where there is one. Setting it again replaces it. The share counts while it is not
+  // complete.
   void set_self(const SwarmId& swarm, const PeerId& self, std::vector<Endpoint> endpoints,
-                bool complete, std::string zone = {});
+                bool complete, std::string zone = {}, std::uint16_t have_permille = 0);
 
   // What another owner wrote to the store. Of a swarm that is not followed: ignored.
   void on_stored_peer(const SwarmId& swarm, const StoredPeer& stored, Time expires, Time now,
@@ -211,6 +212,7 @@ class Owner {
     std::vector<Endpoint> endpoints;
     bool complete = false;
     std::string zone;
+    std::uint8_t have_percent = 0;
   };
 
   // A swarm that is shared.
@@ -242,11 +244,12 @@ class Owner {
   bool serves(const SwarmId& swarm) const;
   bool is_self(const SwarmId& swarm, const PeerId& peer) const;
   Endpoint endpoint_of(const Connection& connection, const Announce& announce) const;
-  std::vector<PeerRecord> handout(const SwarmId& swarm, const Connection& to, std::size_t want);
+  std::vector<PeerRecord> handout(const SwarmId& swarm, const Connection& to, std::size_t want,
+                                  bool with_shares = false);
   std::vector<PeerRecord> handout_by_zone(const Announce& announce, const Connection& to);
   // One of `others` and itself, all equally likely to be among `want`, is the owner.
   void add_self(std::vector<PeerRecord>& peers, const SwarmId& swarm, const Connection& to,
-                std::size_t want, std::size_t others, bool far);
+                std::size_t want, std::size_t others, bool far, bool with_shares = false);
   bool has_self_in(const SwarmId& swarm, std::string_view zone) const;
   Duration draw_interval();
 

@@ -60,6 +60,7 @@ Status PeerTable::add(const SwarmId& swarm, const TableEntry& entry, const IpAdd
   added.swarm = take_swarm(swarm, source);
   added.connection = entry.connection;
   added.expires = entry.expires;
+  added.have_percent = entry.have_percent.value_or(kUnknownPercent);
   added.zone = kNoZone;
   added.gateway = kNoGateway;
   enter_zone(slot, entry.zone);
@@ -89,6 +90,7 @@ Status PeerTable::renew(Slot slot, const TableEntry& entry, const IpAddress& sou
     join_group(slot, group);
   }
   renewed.endpoint = entry.endpoint;
+  renewed.have_percent = entry.have_percent.value_or(kUnknownPercent);
   renewed.connection = entry.connection;
   renewed.expires = entry.expires;
   if (entry.expires < expiries_.due(slot)) expiries_.set(slot, entry.expires);
@@ -130,13 +132,15 @@ std::vector<TableEntry> PeerTable::page(const SwarmId& swarm, std::size_t first,
 TableEntry PeerTable::entry_at(Slot slot) const {
   const Entry& entry = at(slot);
   const Zone* zone = zone_of(slot);
-  return TableEntry{entry.peer,
-                    entry.endpoint,
-                    entry.group % 2 == 1,
-                    entry.expires,
-                    entry.connection,
-                    zone == nullptr ? std::string_view() : zone->name,
-                    entry.gateway != kNoGateway};
+  return TableEntry{
+      entry.peer,
+      entry.endpoint,
+      entry.group % 2 == 1,
+      entry.expires,
+      entry.connection,
+      zone == nullptr ? std::string_view() : zone->name,
+      entry.gateway != kNoGateway,
+      entry.have_percent == kUnknownPercent ? std::nullopt : std::optional(entry.have_percent)};
 }
 
 void PeerTable::expire(Time now) {
@@ -155,10 +159,10 @@ PeerTable::Skip PeerTable::skip_of(Slot slot) const {
 }
 
 std::vector<PeerRecord> PeerTable::sample(const SwarmId& swarm, const PeerId& asker,
-                                          const IpAddress& to, std::size_t want) {
+                                          const IpAddress& to, std::size_t want, bool with_shares) {
   const Swarm* found = find_swarm(swarm);
   if (found == nullptr) return {};
-  return draw_records(found->groups, skip_of(find_slot(swarm, asker)), to, want);
+  return draw_records(found->groups, skip_of(find_slot(swarm, asker)), to, want, with_shares);
 }
 
 std::vector<PeerId> PeerTable::sample_incomplete(const SwarmId& swarm, const PeerId& except,
@@ -169,7 +173,7 @@ std::vector<PeerId> PeerTable::sample_incomplete(const SwarmId& swarm, const Pee
 }
 
 std::vector<PeerRecord> PeerTable::draw_records(const Groups& lists, Skip skip, const IpAddress& to,
-                                                std::size_t want) {
+                                                std::size_t want, bool with_shares) {
   constexpr std::uint8_t kDialable[] = {kPublic, kPublic + 1, kLoopback, kLoopback + 1};
   const std::span<const std::uint8_t> groups(kDialable, to.is_loopback() ? 4 : 2);
   std::array<Slot, kMaxPeersInMessage> slots;
@@ -177,8 +181,15 @@ std::vector<PeerRecord> PeerTable::draw_records(const Groups& lists, Skip skip, 
   const std::size_t count = draw(lists, groups, skip, out);
   std::vector<PeerRecord> records;
   records.reserve(count);
-  for (const Slot slot : out.first(count))
-    records.push_back(PeerRecord{at(slot).endpoint, at(slot).group % 2 == 1});
+  for (const Slot slot : out.first(count)) {
+    const Entry& entry = at(slot);
+    PeerRecord& record = records.emplace_back(PeerRecord{entry.endpoint, entry.group % 2 == 1});
+    if (!with_shares) continue;
+    if (record.complete)
+      record.have_percent = kFullPercent;
+    else if (entry.have_percent != kUnknownPercent)
+      record.have_percent = entry.have_percent;
+  }
   return records;
 }
 

@@ -70,6 +70,8 @@ struct TableEntry {
   // Of the caller in put(); of the table in find(), until its next change.
   std::string_view zone = {};
   bool gateway = false;  // answered by find(), not heeded by put()
+  // Less than kFullPercent; of one that is complete nothing. Empty: not known.
+  std::optional<std::uint8_t> have_percent = {};
 };
 
 class PeerTable {
@@ -92,8 +94,9 @@ class PeerTable {
   // Up to `want` (at most kMaxPeersInMessage) different entries that can be dialled, at random and
   // in random order, never `asker` itself. Entries at loopback addresses are given only to askers
   // at loopback addresses: elsewhere they would name the asker's own host.
+  // `with_shares`: the records say how much each has, where that is known.
   std::vector<PeerRecord> sample(const SwarmId& swarm, const PeerId& asker, const IpAddress& to,
-                                 std::size_t want);
+                                 std::size_t want, bool with_shares = false);
   // Up to `want` (the same limit) peers (their ids) at random that are not complete, for news.
   std::vector<PeerId> sample_incomplete(const SwarmId& swarm, const PeerId& except,
                                         std::size_t want);
@@ -136,6 +139,7 @@ class PeerTable {
   static constexpr Slot kNoSlot = UINT32_MAX;
   static constexpr std::uint32_t kNoZone = UINT32_MAX;
   static constexpr std::uint32_t kNoGateway = UINT32_MAX;
+  static constexpr std::uint8_t kUnknownPercent = UINT8_MAX;
   static constexpr std::size_t kSlotsPerBlock = 256;
   // The members of a swarm stand in one list for each way of being asked for, so that a draw never
   // meets one that it must not take. Even numbers: incomplete; the odd one after each: complete.
@@ -146,6 +150,7 @@ class PeerTable {
     Endpoint endpoint;
     IpAddress source;  // its network()
     std::uint8_t group = 0;
+    std::uint8_t have_percent = kUnknownPercent;
     std::uint32_t swarm = 0;
     std::uint32_t position = 0;  // in its group's list; of a free slot: the next free slot
     std::uint32_t zone = kNoZone;
@@ -230,7 +235,7 @@ class PeerTable {
   std::size_t draw(const Groups& lists, std::span<const std::uint8_t> groups, Skip skip,
                    std::span<Slot> out);
   std::vector<PeerRecord> draw_records(const Groups& lists, Skip skip, const IpAddress& to,
-                                       std::size_t want);
+                                       std::size_t want, bool with_shares = false);
   std::vector<PeerId> draw_incomplete(const Groups& lists, Skip skip, std::size_t want);
 
   // peer_table_zones.cc

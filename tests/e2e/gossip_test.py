@@ -148,6 +148,75 @@ class Contents(Cluster):
         self.assert_found(naming(link, *self.nodes), source)
 
 
+class Lookups(Cluster):
+    def look_up(self, link, *arguments, code=OK):
+        """The owners in their order, and the peers by address."""
+        lookup = self.run_p2p("lookup", link, "--json", *self.with_key(arguments))
+        self.assertEqual(lookup.wait(), code, lookup.error_text())
+        lines = lookup.json_lines()
+        return [line for line in lines if "owner" in line], {line["peer"]: line for line in lines if "peer" in line}
+
+    def wait_peers(self, link, is_right, *arguments):
+        deadline = time.monotonic() + DEADLINE
+        while True:
+            owners, peers = self.look_up(link, *arguments)
+            if is_right(peers):
+                return owners, peers
+            self.assertLess(time.monotonic(), deadline, f"not in time: {peers}")
+
+    def test_three_members_own_a_content_and_two_say_who_has_how_much_of_it(self):
+        places = self.start_nodes(5)
+        source = self.random_file("source.bin", 24 * MIB)
+        proxy = Proxy(bytes_per_second=2 * MIB)
+        _, seeder, link = self.seed_in_cluster(source, proxy=proxy)
+        link = naming(link, *places)
+        complete = f"127.0.0.1:{proxy.port}"
+        owners, peers = self.wait_peers(link, lambda peers: complete in peers)
+        members = {member["id"]: place for place, member in self.members().items()}
+        self.assertEqual([owner["status"] for owner in owners], ["alive"] * 3)
+        self.assertEqual([owner["asked"] for owner in owners], [True, True, False])
+        self.assertEqual(len({members[owner["owner"]] for owner in owners}), 3)
+        self.assertEqual((peers[complete]["complete"], peers[complete]["have_percent"]), (True, 100))
+        # The order is the content's, whoever is asked.
+        for place in (*places, seeder):
+            again, _ = self.look_up(naming(link), "--join", place)
+            self.assertEqual([owner["owner"] for owner in again], [owner["owner"] for owner in owners])
+        self.fetch(link, self.folder / "got")
+        part = lambda peers: [peer for peer in peers.values() if not peer["complete"] and peer["have_percent"] is not None]
+        _, peers = self.wait_peers(link, part)
+        self.assertLess(part(peers)[0]["have_percent"], 100)
+
+    def test_without_its_best_owners_another_answers(self):
+        places = self.start_nodes(4)
+        source = self.random_file("source.bin", MIB)
+        _, seeder, link = self.seed_in_cluster(source)
+        owners, _ = self.wait_peers(naming(link, *places), lambda peers: peers)
+        by_id = {member["id"]: place for place, member in self.members().items()}
+        best = next(place for place in (by_id[owner["owner"]] for owner in owners) if place != seeder)
+        self.kill(best)
+        after, peers = self.look_up(naming(link, *self.nodes))
+        self.assertEqual(len([owner for owner in after if owner["answered"]]), 2, after)
+        self.assertTrue(peers)
+
+    def test_trackers_of_the_link_are_asked_too(self):
+        source = self.random_file("source.bin", MIB)
+        _, tracker = self.tracker()
+        seeder, link = self.seed(source, "--tracker", tracker, "--verbose")
+        seeder.wait_line(seeder.err, lambda line: "announced there" in line)
+        owners, peers = self.look_up(link)
+        self.assertEqual([(owner["owner"], owner["status"], owner["answered"]) for owner in owners],
+                         [(tracker, "tracker", True)])
+        self.assertEqual([peer["complete"] for peer in peers.values()], [True])
+
+    def test_where_no_owner_answers_the_exit_code_says_so(self):
+        source = self.random_file("source.bin", MIB)
+        _, link = self.seed(source)
+        nowhere = f"127.0.0.1:{free_gossip_port()}"
+        self.look_up(naming(link, nowhere), "--patience", "0.5", code=UNREACHABLE)
+        owners, _ = self.look_up(naming(link), "--tracker", nowhere, code=UNREACHABLE)
+        self.assertEqual([owner["answered"] for owner in owners], [False])
+
+
 class Looks(Cluster):
     def test_members_are_shown_alive_dead_and_left(self):
         first, second, killed, stopped = self.start_nodes(4)

@@ -201,11 +201,25 @@ TEST_CASE("a handout, lookup or refusal with a value out of its bounds is refuse
   CHECK_FALSE(is_read(handout_fields(), 3, array(std::vector<Write>(51, peer))));
   CHECK_FALSE(is_read(handout_fields(), 3, array({array({binary(kSomeEndpoint)})})));
   CHECK_FALSE(is_read(handout_fields(), 3, array({array({binary(kSomeEndpoint), boolean(true)})})));
+  for (const std::uint64_t percent : {0, 99, 100})
+    CHECK(is_read(handout_fields(), 3, array({array({binary(kSomeEndpoint), number(percent)})})));
+  CHECK_FALSE(is_read(handout_fields(), 3, array({array({binary(kSomeEndpoint), number(101)})})));
   CHECK_FALSE(is_read(
       handout_fields(), 3,
       array({array({binary(kSomeEndpoint), boolean(true), boolean(true), boolean(true)})})));
   CHECK(is_read(refusal_fields(), 2, text(std::string(200, 'x'))));
   CHECK_FALSE(is_read(refusal_fields(), 2, text(std::string(201, 'x'))));
+}
+
+TEST_CASE("a peer of a handout says how much it has, or only whether it is complete") {
+  const Handout handout{swarm_id(1),
+                        30s,
+                        {{endpoint("10.0.0.1:8080"), false, false, std::uint8_t{37}},
+                         {endpoint("10.0.0.2:8080"), true, false, kFullPercent},
+                         {endpoint("10.0.0.3:8080"), false, true}}};
+  const auto read = decode(encode(handout));
+  REQUIRE(read);
+  CHECK(std::get<Handout>(*read) == handout);
 }
 
 TEST_CASE("a refusal cannot carry what a terminal would act upon") {

@@ -110,7 +110,41 @@ TEST_CASE("completed counts at once") {
   f.announce(1, Event::kCompleted);
   CHECK(f.owner.table().complete_count(kSwarm) == 1);
   CHECK(f.handout().peers.empty());
-  CHECK(looked_up(f, 2) == std::vector<PeerRecord>{{Endpoint{host(1), 4000}, true}});
+  CHECK(looked_up(f, 2) ==
+        std::vector<PeerRecord>{{Endpoint{host(1), 4000}, true, false, kFullPercent}});
+}
+
+TEST_CASE("a lookup tells how much each had when it announced last, an announce does not") {
+  Fixture f;
+  f.join(1, 2);
+  const auto has = [&](std::uint16_t permille) {
+    Announce announce = announce_of(kSwarm, Event::kNone, 4000, 50);
+    announce.have_permille = permille;
+    f.say(1, announce);
+    f.sent();
+    const auto found = looked_up(f, 2);
+    REQUIRE(found.size() == 1);
+    CHECK_FALSE(found[0].complete);
+    return found[0].have_percent;
+  };
+  CHECK(has(0) == 0);
+  CHECK(has(379) == 37);
+  // Complete is who says so.
+  CHECK(has(1000) == 99);
+  f.announce(2);
+  const auto handed = f.handout().peers;
+  REQUIRE(handed.size() == 1);
+  CHECK_FALSE(handed[0].have_percent);
+}
+
+TEST_CASE("the owner's own share is told by lookups too") {
+  Fixture f;
+  f.connect(1);
+  for (const bool complete : {false, true}) {
+    f.owner.set_self(kSwarm, peer_id(500), {endpoint("10.0.0.9:9")}, complete, "", 425);
+    CHECK(looked_up(f, 1) == std::vector<PeerRecord>{{endpoint("10.0.0.9:9"), complete, false,
+                                                      std::uint8_t(complete ? 100 : 42)}});
+  }
 }
 
 TEST_CASE("stopped removes at once and is not answered") {
@@ -330,7 +364,8 @@ TEST_CASE("an announced victim's address is not handed out: the observed one is"
   lie.advertised = {endpoint("203.0.113.1:80"), endpoint("[2001:db8::1]:80")};
   f.say(2, lie);
   drain(f.owner);
-  CHECK(looked_up(f, 1) == std::vector<PeerRecord>{{endpoint("198.51.100.7:4000"), false}});
+  CHECK(looked_up(f, 1) ==
+        std::vector<PeerRecord>{{endpoint("198.51.100.7:4000"), false, false, std::uint8_t{0}}});
 }
 
 TEST_CASE("a trusted peer is handed out where it advertises") {
@@ -435,11 +470,14 @@ TEST_CASE("the owner's own entry is handed out at an address that the asker can 
                    {endpoint("127.0.0.1:9"), endpoint("[2001:db8::9]:9"), endpoint("10.200.0.9:9")},
                    true);
   f.connect(1);
-  CHECK(looked_up(f, 1) == std::vector<PeerRecord>{{endpoint("10.200.0.9:9"), true}});
+  CHECK(looked_up(f, 1) ==
+        std::vector<PeerRecord>{{endpoint("10.200.0.9:9"), true, false, kFullPercent}});
   f.connect(2, 2, address("2001:db8::2"));
-  CHECK(looked_up(f, 2) == std::vector<PeerRecord>{{endpoint("[2001:db8::9]:9"), true}});
+  CHECK(looked_up(f, 2) ==
+        std::vector<PeerRecord>{{endpoint("[2001:db8::9]:9"), true, false, kFullPercent}});
   f.connect(3, 3, address("127.0.0.1"));
-  CHECK(looked_up(f, 3) == std::vector<PeerRecord>{{endpoint("127.0.0.1:9"), true}});
+  CHECK(looked_up(f, 3) ==
+        std::vector<PeerRecord>{{endpoint("127.0.0.1:9"), true, false, kFullPercent}});
   f.connect(4, 500, address("127.0.0.1"));
   CHECK(looked_up(f, 4).empty());  // itself
   f.advance(24h);

@@ -27,6 +27,7 @@ void add_tracker(CLI::App& app, Run& run);
 void add_node(CLI::App& app, Run& run);
 void add_members(CLI::App& app, Run& run);
 void add_reachability(CLI::App& app, Run& run);
+void add_lookup(CLI::App& app, Run& run);
 void add_keygen(CLI::App& app, Run& run);
 void add_keys(CLI::App& app, Run& run);
 void add_inspect(CLI::App& app, Run& run);

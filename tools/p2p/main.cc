@@ -51,6 +51,7 @@ int main(int argc, char** argv) {
   cli::add_node(app, run);
   cli::add_members(app, run);
   cli::add_reachability(app, run);
+  cli::add_lookup(app, run);
   cli::add_keygen(app, run);
   cli::add_keys(app, run);
   cli::add_inspect(app, run);

@@ -79,7 +79,8 @@ Result<int> members(const Options& options) {
     of_link = link.members;
   }
   P2P_ASSIGN(net::GossipConfig config, observer_config(options.observer, of_link));
-  Observer observer(std::move(config), from_seconds(options.observer.patience_seconds));
+  SteppedLoop loop;
+  Observer observer(loop, std::move(config), from_seconds(options.observer.patience_seconds));
   P2P_TRY(observer.join());
   const bool only_alive = options.statuses == std::vector<std::string>{"alive"};
   if (const Status known = observer.learn_absent(); !known) {

@@ -14,7 +14,6 @@
 namespace p2p::cli {
 namespace {
 
-constexpr Duration kLook = std::chrono::milliseconds(10);
 // Of those that were asked, in an error text.
 constexpr std::size_t kShownPlaces = 4;
 
@@ -39,33 +38,20 @@ Result<net::GossipConfig> observer_config(const ObserverOptions& options,
   return observer_of({}, {}, keys, known_on_this_host());
 }
 
-Observer::Observer(net::GossipConfig config, Duration patience)
-    : config_(config),
+Observer::Observer(SteppedLoop& loop, net::GossipConfig config, Duration patience)
+    : loop_(loop),
+      config_(config),
       patience_(patience),
-      gossip_(loop_, std::move(config), passing_member().identity.public_key, Random(random_seed()),
+      gossip_(loop.loop(), std::move(config), passing_member().identity.public_key,
+              Random(random_seed()),
               {nullptr, nullptr, [this](const PeerId& id) { reached_.insert(id); },
-               [this](std::size_t answers) { absent_answers_ = answers; }}),
-      look_(loop_, [this] {
-        if (interrupted_ || done_() || net::Loop::now() >= deadline_) return loop_.stop();
-        look_.arm(net::Loop::now() + kLook);
-      }) {
-  loop_.on_termination([this](int) { interrupted_ = true; });
-}
-
-Result<bool> Observer::run_until(Time deadline, const std::function<bool()>& done) {
-  done_ = done;
-  deadline_ = deadline;
-  look_.arm(net::Loop::now());
-  loop_.run();
-  if (interrupted_) return Error{ErrorCode::kInterrupted, "interrupted"};
-  return done();
-}
+               [this](std::size_t answers) { absent_answers_ = answers; }}) {}
 
 Status Observer::join() {
   P2P_TRY(gossip_.start(0));
   const auto in_step = [&] { return gossip_.membership().in_step(); };
   for (std::size_t known = 0;;) {
-    P2P_ASSIGN(const bool done, run_until(net::Loop::now() + patience_, in_step));
+    P2P_ASSIGN(const bool done, loop_.run_until(net::Loop::now() + patience_, in_step));
     if (done) return {};
     const auto& heard = gossip_.membership().heard_view();
     if (!heard) return nobody_answers();
@@ -94,12 +80,12 @@ Error Observer::nobody_answers() {
   std::string text = "no member of the cluster answers at " + asked();
   std::size_t waiting = config_.join.size();
   for (const HostPort& member : config_.join)
-    loop_.resolve(member, [&](Result<std::vector<Endpoint>> found) {
+    loop_.loop().resolve(member, [&](Result<std::vector<Endpoint>> found) {
       --waiting;
       if (!found) return absl::StrAppend(&text, "; ", found.error().message);
       places.insert(places.end(), found->begin(), found->end());
     });
-  const auto resolved = run_until(kNever, [&] { return waiting == 0; });
+  const auto resolved = loop_.run_until(kNever, [&] { return waiting == 0; });
   if (!resolved) return resolved.error();
   if (std::any_of(places.begin(), places.end(), net::is_udp_silent)) {
     absl::StrAppend(&text,
@@ -118,7 +104,7 @@ Status Observer::learn_absent() {
   absent_answers_.reset();
   gossip_.ask_absent();
   // It ends by itself; how long that takes depends on how many there are.
-  P2P_TRY(run_until(kNever, [&] { return absent_answers_.has_value(); }));
+  P2P_TRY(loop_.run_until(kNever, [&] { return absent_answers_.has_value(); }));
   if (*absent_answers_ > 0) return {};
   return Error{ErrorCode::kUnreachable,
                "no member answers the question who is dead or has left; try again"};
@@ -129,7 +115,7 @@ Result<bool> Observer::ping_all(const std::set<PeerId>& members) {
   const Time start = net::Loop::now();
   auto next = members.begin();
   double sent = 0;
-  P2P_TRY(run_until(kNever, [&] {
+  P2P_TRY(loop_.run_until(kNever, [&] {
     const double due = 1 + to_seconds(net::Loop::now() - start) * kReachPerSecond;
     for (; next != members.end() && sent < due; ++next) {
       if (reached_.contains(*next)) continue;
@@ -141,7 +127,7 @@ Result<bool> Observer::ping_all(const std::set<PeerId>& members) {
   const auto all_answered = [&] {
     return std::includes(reached_.begin(), reached_.end(), members.begin(), members.end());
   };
-  return run_until(net::Loop::now() + kReachInterval, all_answered);
+  return loop_.run_until(net::Loop::now() + kReachInterval, all_answered);
 }
 
 Result<std::set<PeerId>> Observer::find_silent(std::set<PeerId> members) {

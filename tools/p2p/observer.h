@@ -1,8 +1,7 @@
 // Observer: a look at a cluster from outside, step by step, for commands that print something and
-// end. It runs a loop of its own; Ctrl-C ends it.
+// end.
 #pragma once
 
-#include <functional>
 #include <set>
 #include <string>
 #include <vector>
@@ -10,6 +9,7 @@
 #include "content/link.h"
 #include "net/gossip_service.h"
 #include "tools/p2p/commands.h"
+#include "tools/p2p/stepped_loop.h"
 
 namespace p2p::cli {
 
@@ -29,7 +29,8 @@ Result<net::GossipConfig> observer_config(const ObserverOptions& options,
 
 class Observer {
  public:
-  Observer(net::GossipConfig config, Duration patience);
+  // The loop must outlive it.
+  Observer(SteppedLoop& loop, net::GossipConfig config, Duration patience);
 
   // Until its view is that of the member that answered last; a view that still grows is waited for.
   // kUnreachable, with what to do, where nobody answers; kInterrupted.
@@ -41,26 +42,18 @@ class Observer {
   Result<std::set<PeerId>> find_silent(std::set<PeerId> members);
 
   const gossip::MemberTable& table() const { return gossip_.membership().table(); }
-  net::Loop& loop() { return loop_; }
-  // Runs the loop until `done`, which is looked at every kLook, or the deadline. False: the latter.
-  // kInterrupted.
-  Result<bool> run_until(Time deadline, const std::function<bool()>& done);
 
  private:
   std::string asked() const;
   Error nobody_answers();
   Result<bool> ping_all(const std::set<PeerId>& members);
 
-  net::Loop loop_;
+  SteppedLoop& loop_;
   net::GossipConfig config_;
   Duration patience_;
-  bool interrupted_ = false;
   std::optional<std::size_t> absent_answers_;
   std::set<PeerId> reached_;
   net::GossipService gossip_;
-  std::function<bool()> done_;
-  Time deadline_ = kNever;
-  net::Timer look_;
 };
 
 // So many pings go out a second, and a member is pinged so often, this far apart.

@@ -45,7 +45,8 @@ Result<int> reachability(const Options& options) {
     of_link = link.members;
   }
   P2P_ASSIGN(net::GossipConfig config, observer_config(options.observer, of_link));
-  Observer observer(std::move(config), from_seconds(options.observer.patience_seconds));
+  SteppedLoop loop;
+  Observer observer(loop, std::move(config), from_seconds(options.observer.patience_seconds));
   P2P_TRY(observer.join());
   std::set<PeerId> members;
   for (const auto& member : observer.table().members())
