@@ -5,12 +5,7 @@
 namespace p2p {
 namespace {
 
-std::uint64_t splitmix(std::uint64_t& state) {
-  std::uint64_t z = (state += 0x9e3779b97f4a7c15u);
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
-}
+std::uint64_t splitmix(std::uint64_t& state) { return mixed(state += 0x9e3779b97f4a7c15u); }
 
 std::uint64_t rotate_left(std::uint64_t value, int bits) {
   return (value << bits) | (value >> (64 - bits));

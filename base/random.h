@@ -10,6 +10,14 @@
 
 namespace p2p {
 
+// Every bit of the input reaches every bit of the result: the finalizer of splitmix64 (Steele, Lea,
+// Flood 2014).
+constexpr std::uint64_t mixed(std::uint64_t x) {
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
+}
+
 class Random {
  public:
   explicit Random(std::uint64_t seed);

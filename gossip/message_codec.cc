@@ -2,6 +2,7 @@
 #include <string_view>
 
 #include "base/canonical_msgpack.h"
+#include "base/field_codec.h"
 #include "gossip/messages.h"
 
 namespace p2p::gossip {
@@ -26,8 +27,6 @@ enum : std::uint64_t {
 };
 
 constexpr std::uint64_t kMaxU16 = 0xffff, kMaxU32 = 0xffffffff, kMaxU64 = ~std::uint64_t{0};
-constexpr std::size_t kPortBytes = 2;
-constexpr std::size_t kMinEndpointBytes = 4 + kPortBytes, kMaxEndpointBytes = 16 + kPortBytes;
 constexpr std::size_t kTagBytes = 8, kDigestBytes = 4;
 constexpr std::size_t kUsualPacketBytes = 256;
 // A Greet's array, kind, number and the head of its filling.
@@ -46,7 +45,7 @@ std::size_t size_of_bin(std::size_t bytes) { return bytes + (bytes <= 0xff ? 2 :
 bool is_none(const Endpoint& endpoint) { return endpoint == Endpoint{}; }
 std::size_t size_of(const Endpoint& endpoint) {
   if (is_none(endpoint)) return size_of_bin(0);
-  return size_of_bin(kPortBytes + (endpoint.address.is_v4() ? 4 : 16));
+  return size_of_bin(endpoint.address.is_v4() ? kMinEndpointBytes : kMaxEndpointBytes);
 }
 std::size_t size_of(const SelfClaim& self) {
   return size_of_uint(self.incarnation) + size_of(self.endpoint) + size_of_uint(self.service_port);
@@ -106,9 +105,7 @@ std::size_t body_bytes(const Absent& a) {
 
 void write(CanonicalWriter& out, const Endpoint& endpoint) {
   if (is_none(endpoint)) return out.bin({});
-  const ByteView address = endpoint.address.wire_bytes();
-  std::uint8_t* to = out.short_bin(static_cast<std::uint8_t>(address.size() + kPortBytes));
-  put_u16(std::copy(address.begin(), address.end(), to), endpoint.port);
+  write_endpoint(out, endpoint);
 }
 void write(CanonicalWriter& out, const SelfClaim& self) {
   out.uint(self.incarnation);
@@ -249,34 +246,10 @@ Incarnation read_incarnation(CanonicalReader& in, std::string_view field) {
 std::uint32_t read_u32(CanonicalReader& in, std::string_view field) {
   return read_as<std::uint32_t>(in, field, kMaxU32);
 }
-PeerId read_id(CanonicalReader& in, std::string_view field) {
-  const auto id = PeerId::from_bytes(in.bin(PeerId::kSize, field));
-  if (!id) in.fail(field, "32 bytes are needed");
-  return id.value_or(PeerId{});
-}
-
-enum class May { kBeNone, kNotBeNone };
-
-Endpoint read_endpoint(CanonicalReader& in, std::string_view field, May none) {
-  const ByteView bytes = in.bin(kMaxEndpointBytes, field);
-  if (bytes.empty() && none == May::kBeNone) return {};
-  if (bytes.size() != kMinEndpointBytes && bytes.size() != kMaxEndpointBytes) {
-    in.fail(field, "an address and a port are needed");
-    return {};
-  }
-  Endpoint endpoint;
-  const std::size_t address_bytes = bytes.size() - kPortBytes;
-  endpoint.address = IpAddress::from_bytes(bytes.first(address_bytes)).value();
-  endpoint.port = get_u16(bytes.data() + address_bytes);
-  if (!endpoint.is_dialable()) in.fail(field, "nobody can be at this address");
-  if (endpoint.address.wire_bytes().size() != address_bytes)
-    in.fail(field, "an IPv4 address in IPv6's form");
-  return endpoint;
-}
 SelfClaim read_self(CanonicalReader& in) {
   SelfClaim self;
   self.incarnation = read_incarnation(in, "incarnation");
-  self.endpoint = read_endpoint(in, "endpoint", May::kBeNone);
+  self.endpoint = read_dialable_or_none(in, "endpoint");
   self.service_port = read_as<std::uint16_t>(in, "service port", kMaxU16);
   return self;
 }
@@ -301,10 +274,10 @@ std::vector<News> read_news(CanonicalReader& in, std::string_view field,
   for (News& item : news) {
     in.tuple(7, field);
     auto claim = std::make_shared<Claim>();
-    claim->id = read_id(in, "member id");
+    claim->id = read_id<PeerId>(in, "member id");
     claim->epoch = in.uint(kMaxU64, "epoch");
     claim->incarnation = read_incarnation(in, "incarnation");
-    claim->endpoint = read_endpoint(in, "endpoint", May::kNotBeNone);
+    claim->endpoint = read_dialable(in, "endpoint");
     claim->service_port = read_as<std::uint16_t>(in, "service port", kMaxU16);
     item.status = read_status(in);
     item.accuser = in.uint(kMaxU64, "accuser");
@@ -326,7 +299,7 @@ void read(CanonicalReader& in, Ping& p) {
   p.observer = in.boolean("observer");
   p.self = read_self(in);
   p.you = read_you(in);
-  p.seen = read_endpoint(in, "seen", May::kBeNone);
+  p.seen = read_dialable_or_none(in, "seen");
   p.view = read_view(in);
   read_filling(in, kPingFilling);
 }
@@ -335,14 +308,14 @@ void read(CanonicalReader& in, Ack& a) {
   a.challenge = read_u32(in, "challenge");
   a.self = read_self(in);
   a.you = read_you(in);
-  a.seen = read_endpoint(in, "seen", May::kBeNone);
+  a.seen = read_dialable_or_none(in, "seen");
   a.view = read_view(in);
 }
 void read(CanonicalReader& in, Relay& r) {
   r.number = read_u32(in, "number");
-  r.target.id = read_id(in, "target");
+  r.target.id = read_id<PeerId>(in, "target");
   r.target.epoch = in.uint(kMaxU64, "epoch");
-  r.endpoint = read_endpoint(in, "endpoint", May::kNotBeNone);
+  r.endpoint = read_dialable(in, "endpoint");
 }
 void read(CanonicalReader& in, RelayAnswer& r) {
   r.number = read_u32(in, "number");
@@ -355,7 +328,7 @@ void read(CanonicalReader& in, Greet& g) {
 void read(CanonicalReader& in, Welcome& w) {
   w.number = read_u32(in, "number");
   w.self = read_self(in);
-  w.seen = read_endpoint(in, "seen", May::kBeNone);
+  w.seen = read_dialable_or_none(in, "seen");
   w.introductions = read_news(in, "introductions", kMaxIntroductions);
 }
 void read(CanonicalReader& in, Gossip& g) { g.news = read_news(in, "news"); }
