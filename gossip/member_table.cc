@@ -5,16 +5,6 @@
 namespace p2p::gossip {
 namespace {
 
-// The finalizer of splitmix64 (Steele, Lea, Flood 2014): every bit of the input reaches every bit
-// of the result.
-std::uint64_t mixed(std::uint64_t x) {
-  x ^= x >> 30;
-  x *= 0xbf58476d1ce4e5b9;
-  x ^= x >> 27;
-  x *= 0x94d049bb133111eb;
-  return x ^ x >> 31;
-}
-
 // What a live member adds to a digest; digests are the exclusive or of them. A suspect adds the
 // same as when it was alive: suspicions come and go too fast to be synchronised.
 std::uint64_t digest_of(const Claim& claim) {

@@ -222,16 +222,9 @@ void Membership::tell() {
   }
   Gossip gossip{
       updates_.take(kMaxPacketBytes - 5, static_cast<std::uint32_t>(fanout), table_.live())};
-  if (!gossip.news.empty()) {
-    std::vector<PeerId> told;
-    for (int tries = 0; tries < kPickTries && told.size() < fanout; ++tries) {
-      const Member* member = random_other();
-      if (!member) break;
-      if (std::find(told.begin(), told.end(), member->claim->id) != told.end()) continue;
-      told.push_back(member->claim->id);
+  if (!gossip.news.empty())
+    for (const Member* member : random_others(fanout, config_.id))
       send(member->claim->endpoint, member->key(), gossip);
-    }
-  }
   if (!updates_.empty()) tell_at_ = now_ + (updates_.has_fresh() ? kFreshInterval : kTellInterval);
 }
 
@@ -293,15 +286,8 @@ void Membership::reconnect() {
 void Membership::on(const Sender& sender, const Greet& greeting) {
   if (config_.observer || !is_speaking()) return;
   Welcome welcome{greeting.number, self_claim(), sender.from, {}};
-  std::vector<PeerId> named = {sender.id};
-  for (int tries = 0; tries < kPickTries && welcome.introductions.size() < kMaxIntroductions;
-       ++tries) {
-    const Member* member = random_other();
-    if (!member) break;
-    if (std::find(named.begin(), named.end(), member->claim->id) != named.end()) continue;
-    named.push_back(member->claim->id);
+  for (const Member* member : random_others(kMaxIntroductions, sender.id))
     welcome.introductions.push_back({member->claim, member->status, 0});
-  }
   while (encoded_bytes(welcome) > kGreetBytes) welcome.introductions.pop_back();
   send(sender.from, {sender.id, sender.epoch}, std::move(welcome));
 }
@@ -323,14 +309,14 @@ void Membership::on(const Sender& sender, const Welcome& welcome) {
   if (welcomer) here.push_back(welcomer->claim.get());
   if (here.empty()) return;
   const Claim& first = *here[random_.below(here.size())];
-  ping({first.id, first.epoch}, first.endpoint, Purpose::kSync, fresh_number());
+  ping({first.id, first.epoch}, first.endpoint, Purpose::kSync);
   // And others, should it not answer.
   if (sync_at_ == kNever) sync_at_ = now_ + kFastSync;
   // One that is thought dead learns by a ping that it is; and where it welcomed from is where it
   // can be reached, whatever it claims.
   const bool is_elsewhere = welcomer && welcomer->claim->endpoint != sender.from;
   if (welcomer && (config_.observer || is_elsewhere || !is_live(welcomer->status)))
-    ping({sender.id, sender.epoch}, sender.from, Purpose::kSync, fresh_number());
+    ping({sender.id, sender.epoch}, sender.from, Purpose::kSync);
 }
 
 // ---- time ----
@@ -431,15 +417,23 @@ std::uint32_t Membership::fresh_number() {
   return static_cast<std::uint32_t>(random_.next()) | 0x80000000u;
 }
 
-const Membership::Member* Membership::random_other(const PeerId* except) {
-  if (others() == 0) return nullptr;
-  for (int tries = 0; tries < kPickTries; ++tries) {
+const Membership::Member* Membership::random_other() {
+  const auto other = random_others(1, config_.id);
+  return other.empty() ? nullptr : other[0];
+}
+
+std::vector<const Membership::Member*> Membership::random_others(std::size_t count,
+                                                                 const PeerId& except) {
+  std::vector<const Member*> chosen;
+  if (others() == 0) return chosen;
+  for (int tries = 0; tries < kPickTries && chosen.size() < count; ++tries) {
     const MemberIndex index = table_.random_live(random_);
-    if (index == kNobody) return nullptr;
-    const Member& member = table_.at(index);
-    if (member.claim->id != config_.id && !(except && member.claim->id == *except)) return &member;
+    if (index == kNobody) break;
+    const Member* member = &table_.at(index);
+    if (member->claim->id == config_.id || member->claim->id == except) continue;
+    if (std::find(chosen.begin(), chosen.end(), member) == chosen.end()) chosen.push_back(member);
   }
-  return nullptr;
+  return chosen;
 }
 
 std::optional<MembershipAction> Membership::poll_action() {

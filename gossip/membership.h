@@ -41,8 +41,10 @@ inline constexpr Duration kFreshDelay = std::chrono::milliseconds(10);
 inline constexpr Duration kFreshInterval = std::chrono::milliseconds(30);
 inline constexpr Duration kTellInterval = std::chrono::milliseconds(100);
 inline constexpr double kNewsBytesPerSecond = 40e3;
-inline constexpr Duration kSyncInterval = std::chrono::seconds(2);     // between 2/3 and 4/3
-inline constexpr Duration kFastSync = std::chrono::milliseconds(300);  // while it brings much
+// Exchanging what differs: every kFastSync while that brings much and when views have just come to
+// differ, and less often up to every kSyncInterval; each wait between 2/3 and 4/3 of it.
+inline constexpr Duration kFastSync = std::chrono::milliseconds(300);
+inline constexpr Duration kSyncInterval = std::chrono::seconds(2);
 inline constexpr Duration kSyncPatience = std::chrono::milliseconds(500);
 inline constexpr double kSyncBytesPerSecond = 45e3;
 inline constexpr std::size_t kMaxPacketsInAnswer = 16;
@@ -230,7 +232,9 @@ class Membership {
   SelfClaim self_claim() const;
   YouAre you_are(const PeerId& id, std::uint64_t epoch) const;
   std::uint32_t fresh_number();
-  const Member* random_other(const PeerId* except = nullptr);
+  const Member* random_other();
+  // Up to `count` different ones, without `except`.
+  std::vector<const Member*> random_others(std::size_t count, const PeerId& except);
   std::size_t others() const { return table_.live() - (is_listed_ ? 1 : 0); }
   void on(const Sender& sender, const Gossip& gossip);
   void on(const Sender& sender, const Greet& greet);
@@ -238,7 +242,7 @@ class Membership {
 
   // membership_probe.cc
   void start_probe();
-  void ping(const MemberKey& to, const Endpoint& where, Purpose purpose, std::uint32_t number);
+  std::uint32_t ping(const MemberKey& to, const Endpoint& where, Purpose purpose);  // its number
   void ask_relays();
   void fail_probe();
   void succeed_probe();

@@ -38,7 +38,8 @@ void Membership::ask_next_absent() {
     if (!member || member->key() != key) continue;
     absent_->number = 0;
     absent_->until = now_ + kAbsentTimeout;
-    return ping(key, member->claim->endpoint, Purpose::kAbsent, fresh_number());
+    ping(key, member->claim->endpoint, Purpose::kAbsent);
+    return;
   }
   actions_.emplace_back(AbsentKnown{absent_->answers});
   absent_.reset();

@@ -25,13 +25,14 @@ constexpr int kJudgedAtOnce = 64;
 
 // ---- probing ----
 
-void Membership::ping(const MemberKey& to, const Endpoint& where, Purpose purpose,
-                      std::uint32_t number) {
+std::uint32_t Membership::ping(const MemberKey& to, const Endpoint& where, Purpose purpose) {
+  const std::uint32_t number = fresh_number();
   pings_.push_back({number, purpose, to.id, where});
   if (pings_.size() > kMaxSentPings) pings_.pop_front();
   send(where, to,
        Ping{number, config_.observer, config_.observer ? filling() : self_claim(),
             you_are(to.id, to.epoch), where, table_.summary()});
+  return number;
 }
 
 void Membership::start_probe() {
@@ -53,7 +54,7 @@ void Membership::start_probe() {
   }
   if (!target) return;
   probe_ = Probe{target->key(), now_ + slowed(kAckTimeout), probe_at_};
-  ping(target->key(), target->claim->endpoint, Purpose::kProbe, fresh_number());
+  ping(target->key(), target->claim->endpoint, Purpose::kProbe);
 }
 
 void Membership::doubt(const PeerId& id, Time now) {
@@ -70,7 +71,7 @@ void Membership::reach(const PeerId& id, Time now) {
   advance(now);
   const Member* member = table_.find(id);
   if (left_ || id == config_.id || !member) return;
-  ping(member->key(), member->claim->endpoint, Purpose::kReach, fresh_number());
+  ping(member->key(), member->claim->endpoint, Purpose::kReach);
 }
 
 // It did not answer in time: others may reach it, and one packet may have been lost.
@@ -79,17 +80,12 @@ void Membership::ask_relays() {
   const Member* target = table_.find(probe_->target.id);
   if (!target || target->key() != probe_->target || !is_live(target->status)) return probe_.reset();
   probe_->relay_number = fresh_number();
-  std::vector<PeerId> asked;
-  for (std::size_t tries = 0; tries < 4 * kRelays && asked.size() < kRelays; ++tries) {
-    const Member* relay = random_other(&target->claim->id);
-    if (!relay) break;
-    if (std::find(asked.begin(), asked.end(), relay->claim->id) != asked.end()) continue;
-    asked.push_back(relay->claim->id);
+  const std::vector<const Member*> relays = random_others(kRelays, target->claim->id);
+  for (const Member* relay : relays)
     send(relay->claim->endpoint, relay->key(),
          Relay{probe_->relay_number, target->key(), target->claim->endpoint});
-  }
-  probe_->relays = asked.size();
-  ping(target->key(), target->claim->endpoint, Purpose::kProbe, fresh_number());
+  probe_->relays = relays.size();
+  ping(target->key(), target->claim->endpoint, Purpose::kProbe);
 }
 
 void Membership::succeed_probe() {
@@ -111,10 +107,13 @@ void Membership::fail_probe() {
 void Membership::on(const Sender& sender, const Relay& relay) {
   if (config_.observer || relay.target.id == config_.id || relay_jobs_.size() >= kMaxRelayJobs)
     return;
-  RelayJob job{fresh_number(), relay.number,        relay.target, {sender.id, sender.epoch},
-               sender.from,    now_ + kRelayTimeout};
-  ping(relay.target, relay.endpoint, Purpose::kRelay, job.ping_number);
-  relay_jobs_.push_back(job);
+  const std::uint32_t number = ping(relay.target, relay.endpoint, Purpose::kRelay);
+  relay_jobs_.push_back({number,
+                         relay.number,
+                         relay.target,
+                         {sender.id, sender.epoch},
+                         sender.from,
+                         now_ + kRelayTimeout});
 }
 
 void Membership::finish_relays() {
@@ -135,9 +134,8 @@ void Membership::finish_relays() {
   }
 }
 
-void Membership::on(const Sender& sender, const RelayAnswer& answer) {
+void Membership::on(const Sender&, const RelayAnswer& answer) {
   if (!probe_ || !probe_->relayed || answer.number != probe_->relay_number) return;
-  static_cast<void>(sender);
   ++probe_->relays_heard;
   if (answer.answered) succeed_probe();
 }
@@ -275,7 +273,7 @@ void Membership::judge_suspects() {
     if (!suspicion.last_call && others() > 1) {
       // It hears once more that it is a suspect, and has the time of an answer.
       suspicion.last_call = true;
-      ping(member->key(), member->claim->endpoint, Purpose::kLastCall, fresh_number());
+      ping(member->key(), member->claim->endpoint, Purpose::kLastCall);
       set_deadline(id, suspicion, now_ + kAckTimeout);
       continue;
     }

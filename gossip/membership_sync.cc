@@ -46,7 +46,7 @@ void Membership::start_sync() {
   sync_at_ = jittered(now_, sync_interval_, random_);
   const Member* member = random_other();
   if (!member || (!is_speaking() && !config_.observer)) return;
-  ping(member->key(), member->claim->endpoint, Purpose::kSync, fresh_number());
+  ping(member->key(), member->claim->endpoint, Purpose::kSync);
 }
 
 void Membership::send_digests(const Sender& to, std::uint32_t proof) {
