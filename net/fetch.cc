@@ -108,14 +108,13 @@ Status Fetch::start() {
   };
   node_->join_swarm(std::move(session), std::move(handlers));
 
-  announce(swarm);
-  if (config_.gossip) P2P_TRY(join_cluster(swarm));
+  P2P_TRY(announce(swarm));
   find_link_seeders();
   tick_timer_.arm(Loop::now() + kProgressInterval);
   return {};
 }
 
-void Fetch::announce(const SwarmId& swarm) {
+Status Fetch::announce(const SwarmId& swarm) {
   LinkOwners owners;
   owners.trackers = config_.link.trackers;
   owners.more_trackers = config_.more_trackers;
@@ -126,26 +125,24 @@ void Fetch::announce(const SwarmId& swarm) {
   announcer.swarm = swarm;
   announcer.zone = config_.zone;
   announcer.listen_port = node_->transport().local().port;
-  announce_to_link(*node_, owners, std::move(announcer));
+  announce_to_link(*node_, owners, announcer);
+  if (config_.gossip) {
+    P2P_TRY(join_cluster());
+    node_->announce_to_table(std::move(announcer));
+  }
   node_->refresh_announcers();  // so that the first announce asks for peers
+  return {};
 }
 
 // Who only wants the manifest does not listen, and is no member.
-Status Fetch::join_cluster(const SwarmId& swarm) {
+Status Fetch::join_cluster() {
   config_.gossip->observer |= config_.manifest_only;
   if (!config_.gossip->observer) {
     tracker::OwnerConfig owner;
     owner.trust_advertised = config_.gossip->is_closed;
     node_->answer_announces(owner);
   }
-  const auto joined = node_->join_cluster(*config_.gossip, node_->transport().local().port, {});
-  if (!joined) return joined.error();
-  tracker::AnnouncerConfig announcer;
-  announcer.swarm = swarm;
-  announcer.zone = config_.zone;
-  announcer.listen_port = node_->transport().local().port;
-  node_->announce_to_table(std::move(announcer));
-  node_->refresh_announcers();
+  P2P_TRY(node_->join_cluster(*config_.gossip, node_->transport().local().port, {}));
   return {};
 }
 

@@ -91,8 +91,8 @@ class Fetch {
 
  private:
   Status start();
-  void announce(const SwarmId& swarm);
-  Status join_cluster(const SwarmId& swarm);
+  Status announce(const SwarmId& swarm);
+  Status join_cluster();
   void find_link_seeders();
   void on_manifest(Bytes encoded);
   void open_store();

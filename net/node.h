@@ -53,7 +53,6 @@ class Node {
   void set_cluster_keys(const Keyring& keys, const std::optional<Secret>& own);
   GossipService* gossip() { return gossip_ ? &*gossip_ : nullptr; }
   const GossipService* gossip() const { return gossip_ ? &*gossip_ : nullptr; }
-  const AnnounceClient* table_announcer() const { return table_announcer_; }
 
   // Brings the announcers up to date with the swarm: progress, and how many peers are wanted.
   void refresh_announcers();

@@ -97,8 +97,7 @@ Result<Link> Seed::start() {
   node_->answer_announces(owner);
   node_->owner_service()->set_self(swarm, own, true, config_.zone);
 
-  announce(swarm, mapped_port);
-  if (config_.gossip) P2P_TRY(join_cluster(swarm, mapped_port));
+  P2P_TRY(announce(swarm, mapped_port));
   tick_timer_.arm(Loop::now() + kRefreshInterval);
 
   Link link{content, all_trackers(config_), config_.seeders, config_.link_secret,
@@ -110,7 +109,7 @@ Result<Link> Seed::start() {
   return link;
 }
 
-void Seed::announce(const SwarmId& swarm, std::uint16_t mapped_port) {
+Status Seed::announce(const SwarmId& swarm, std::uint16_t mapped_port) {
   LinkOwners owners;
   owners.trackers = config_.trackers;
   owners.more_trackers = config_.more_trackers;
@@ -122,19 +121,11 @@ void Seed::announce(const SwarmId& swarm, std::uint16_t mapped_port) {
   announcer.listen_port = mapped_port;
   announcer.zone = config_.zone;
   if (!config_.advertised.empty()) announcer.advertised = own_endpoints();
-  announce_to_link(*node_, owners, std::move(announcer));
-  node_->refresh_announcers();
-}
-
-Status Seed::join_cluster(const SwarmId& swarm, std::uint16_t mapped_port) {
-  const auto joined = node_->join_cluster(*config_.gossip, mapped_port, {});
-  if (!joined) return joined.error();
-  tracker::AnnouncerConfig announcer;
-  announcer.swarm = swarm;
-  announcer.listen_port = mapped_port;
-  announcer.zone = config_.zone;
-  if (!config_.advertised.empty()) announcer.advertised = own_endpoints();
-  node_->announce_to_table(std::move(announcer));
+  announce_to_link(*node_, owners, announcer);
+  if (config_.gossip) {
+    P2P_TRY(node_->join_cluster(*config_.gossip, mapped_port, {}));
+    node_->announce_to_table(std::move(announcer));
+  }
   node_->refresh_announcers();
   return {};
 }

@@ -56,8 +56,7 @@ class Seed {
   std::vector<Endpoint> own_endpoints() const;
   Status check_trackers() const;
   // Where others find this swarm; `mapped_port` is the one that they can dial.
-  void announce(const SwarmId& swarm, std::uint16_t mapped_port);
-  Status join_cluster(const SwarmId& swarm, std::uint16_t mapped_port);
+  Status announce(const SwarmId& swarm, std::uint16_t mapped_port);
   std::vector<HostPort> member_addresses() const;
   void warn_of_silence();
   void tick();

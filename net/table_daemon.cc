@@ -20,13 +20,12 @@ Result<Endpoint> TableDaemon::start() {
   tracker::OwnerConfig owner;
   owner.trust_advertised = config_.gossip.is_closed;
   node_->answer_announces(owner);
-  const auto joined = node_->join_cluster(config_.gossip, node_->transport().local().port, [this] {
+  P2P_TRY(node_->join_cluster(config_.gossip, node_->transport().local().port, [this] {
     outcome_ = Error{ErrorCode::kExists,
                      "another process has the identity of this member; stop it, or remove members/ "
                      "in the state folder of one of them"};
     stop();
-  });
-  if (!joined) return joined.error();
+  }));
   return node_->gossip()->membership().self().endpoint;
 }
 
