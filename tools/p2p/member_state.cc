@@ -23,17 +23,6 @@
 namespace p2p::cli {
 namespace {
 
-std::uint64_t clock_ms() {
-  const auto since_1970 = std::chrono::system_clock::now().time_since_epoch();
-  return static_cast<std::uint64_t>(
-      std::chrono::duration_cast<std::chrono::milliseconds>(since_1970).count());
-}
-
-Error io_error(const std::string& what, const std::filesystem::path& path) {
-  return Error{errno == ENOSPC ? ErrorCode::kDiskFull : ErrorCode::kIo,
-               absl::StrCat("cannot ", what, " ", path.string(), ": ", std::strerror(errno))};
-}
-
 // Held until the process ends. False: somebody else has it.
 Result<bool> lock(const std::filesystem::path& path) {
   const int file = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -81,6 +70,12 @@ std::vector<Endpoint> read_known(const std::filesystem::path& path) {
 }
 
 }  // namespace
+
+std::uint64_t clock_ms() {
+  const auto since_1970 = std::chrono::system_clock::now().time_since_epoch();
+  return static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(since_1970).count());
+}
 
 MemberState passing_member() {
   MemberState state;

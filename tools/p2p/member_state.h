@@ -13,6 +13,9 @@
 
 namespace p2p::cli {
 
+// Of the wall clock, since 1970: what epochs are made of.
+std::uint64_t clock_ms();
+
 struct MemberState {
   KeyPair identity;
   std::uint64_t epoch = 0;

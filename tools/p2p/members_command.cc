@@ -9,6 +9,7 @@
 #include "base/units.h"
 #include "net/log.h"
 #include "tools/p2p/exit_code.h"
+#include "tools/p2p/member_state.h"
 #include "tools/p2p/observer.h"
 #include "tools/p2p/table_text.h"
 
@@ -19,8 +20,7 @@ using Member = gossip::MemberTable::Member;
 using gossip::MemberStatus;
 
 struct Options {
-  ObserverOptions observer;
-  std::string link;
+  ClusterOptions cluster;
   std::vector<std::string> statuses;
   bool json = false;
 };
@@ -28,10 +28,8 @@ struct Options {
 // Of the live ones since their start, by their own clocks; of others since they are what they are.
 Duration age_of(const Member& member) {
   if (member.status != MemberStatus::kAlive) return net::Loop::now() - member.since;
-  const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(
-      std::chrono::system_clock::now().time_since_epoch());
-  const auto epoch = static_cast<std::int64_t>(member.claim->epoch);
-  return std::chrono::milliseconds(std::max<std::int64_t>(now.count() - epoch, 0));
+  const std::uint64_t now = clock_ms();
+  return std::chrono::milliseconds(now - std::min(now, member.claim->epoch));
 }
 
 std::vector<Member> chosen(const gossip::MemberTable& table,
@@ -73,14 +71,10 @@ void print_table(const std::vector<Member>& members) {
 }
 
 Result<int> members(const Options& options) {
-  std::vector<HostPort> of_link;
-  if (!options.link.empty()) {
-    P2P_ASSIGN(const Link link, read_link(options.link));
-    of_link = link.members;
-  }
-  P2P_ASSIGN(net::GossipConfig config, observer_config(options.observer, of_link));
+  P2P_ASSIGN(net::GossipConfig config, cluster_config(options.cluster));
   SteppedLoop loop;
-  Observer observer(loop, std::move(config), from_seconds(options.observer.patience_seconds));
+  Observer observer(loop, std::move(config),
+                    from_seconds(options.cluster.observer.patience_seconds));
   P2P_TRY(observer.join());
   const bool only_alive = options.statuses == std::vector<std::string>{"alive"};
   if (const Status known = observer.learn_absent(); !known) {
@@ -102,9 +96,7 @@ void add_members(CLI::App& app, Run& run) {
   auto options = std::make_shared<Options>();
   CLI::App* command =
       app.add_subcommand("members", "Who is in the cluster, and who was until a day ago");
-  command->add_option("LINK", options->link,
-                      "A link whose cluster is meant; - reads it from stdin");
-  add_observer_options(*command, options->observer);
+  add_cluster_options(*command, options->cluster);
   add_list_option(*command, "--status", options->statuses,
                   "Only those that are alive, suspect, dead or left; may be repeated")
       ->check(CLI::IsMember({"alive", "suspect", "dead", "left"}));

@@ -38,6 +38,17 @@ Result<net::GossipConfig> observer_config(const ObserverOptions& options,
   return observer_of({}, {}, keys, known_on_this_host());
 }
 
+void add_cluster_options(CLI::App& command, ClusterOptions& options) {
+  command.add_option("LINK", options.link, "A link whose cluster is meant; - reads it from stdin");
+  add_observer_options(command, options.observer);
+}
+
+Result<net::GossipConfig> cluster_config(const ClusterOptions& options) {
+  if (options.link.empty()) return observer_config(options.observer, {});
+  P2P_ASSIGN(const Link link, read_link(options.link));
+  return observer_config(options.observer, link.members);
+}
+
 Observer::Observer(SteppedLoop& loop, net::GossipConfig config, Duration patience)
     : loop_(loop),
       config_(config),

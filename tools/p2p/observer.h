@@ -27,6 +27,14 @@ void add_observer_options(CLI::App& command, ObserverOptions& options);
 Result<net::GossipConfig> observer_config(const ObserverOptions& options,
                                           const std::vector<HostPort>& of_link);
 
+// For commands about a cluster itself: --join and so on, and a LINK whose cluster is meant.
+struct ClusterOptions {
+  ObserverOptions observer;
+  std::string link;
+};
+void add_cluster_options(CLI::App& command, ClusterOptions& options);
+Result<net::GossipConfig> cluster_config(const ClusterOptions& options);
+
 class Observer {
  public:
   // The loop must outlive it.

@@ -13,8 +13,7 @@ namespace p2p::cli {
 namespace {
 
 struct Options {
-  ObserverOptions observer;
-  std::string link;
+  ClusterOptions cluster;
   bool json = false;
 };
 
@@ -39,14 +38,10 @@ void print_table(const gossip::MemberTable& table, const std::set<PeerId>& silen
 }
 
 Result<int> reachability(const Options& options) {
-  std::vector<HostPort> of_link;
-  if (!options.link.empty()) {
-    P2P_ASSIGN(const Link link, read_link(options.link));
-    of_link = link.members;
-  }
-  P2P_ASSIGN(net::GossipConfig config, observer_config(options.observer, of_link));
+  P2P_ASSIGN(net::GossipConfig config, cluster_config(options.cluster));
   SteppedLoop loop;
-  Observer observer(loop, std::move(config), from_seconds(options.observer.patience_seconds));
+  Observer observer(loop, std::move(config),
+                    from_seconds(options.cluster.observer.patience_seconds));
   P2P_TRY(observer.join());
   std::set<PeerId> members;
   for (const auto& member : observer.table().members())
@@ -82,9 +77,7 @@ void add_reachability(CLI::App& app, Run& run) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand(
       "reachability", "Ping every member of the cluster from here, and say who does not answer");
-  command->add_option("LINK", options->link,
-                      "A link whose cluster is meant; - reads it from stdin");
-  add_observer_options(*command, options->observer);
+  add_cluster_options(*command, options->cluster);
   command->add_flag("--json", options->json, "One JSON object a line for each that is silent")
       ->envname("P2P_JSON");
   command->footer(

@@ -16,11 +16,6 @@
 namespace p2p::cli {
 namespace {
 
-Error io_error(const std::string& what, const std::filesystem::path& path) {
-  return Error{errno == ENOSPC ? ErrorCode::kDiskFull : ErrorCode::kIo,
-               absl::StrCat("cannot ", what, " ", path.string(), ": ", std::strerror(errno))};
-}
-
 Status make_private_folder(const std::filesystem::path& folder) {
   if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
     return io_error("make the folder", folder);
@@ -41,6 +36,11 @@ Result<std::filesystem::path> seed_file(const ContentId& content) {
 }
 
 }  // namespace
+
+Error io_error(const std::string& what, const std::filesystem::path& path) {
+  return Error{errno == ENOSPC ? ErrorCode::kDiskFull : ErrorCode::kIo,
+               absl::StrCat("cannot ", what, " ", path.string(), ": ", std::strerror(errno))};
+}
 
 Result<std::filesystem::path> state_folder() {
   if (const char* xdg = std::getenv("XDG_STATE_HOME"); xdg && *xdg == '/')

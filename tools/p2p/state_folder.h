@@ -33,6 +33,9 @@ Result<std::filesystem::path> make_state_folder(const std::string& name);
 // The hashes of paths that were scanned before.
 Result<HashCache> open_hash_cache();
 
+// What the system says in errno of a file that it did not let us `what`.
+Error io_error(const std::string& what, const std::filesystem::path& path);
+
 // Writes a file that only the user can read, whole or not at all. kExists unless `replace`.
 Status write_private_file(const std::filesystem::path& path, const std::string& text, bool replace);
 
