@@ -72,6 +72,14 @@ struct Fixture {
   Time now = kStart;
 };
 
+// Announces so many swarms on connection 1, and leaves each at once.
+void come_and_go(Fixture& f, std::uint64_t swarms) {
+  for (std::uint64_t number = 1; number <= swarms; ++number) {
+    f.owner.on_message(1, announce_of(swarm_id(number), Event::kStarted, 4000, 9), f.now);
+    f.owner.on_message(1, announce_of(swarm_id(number), Event::kStopped, 4000, 9), f.now);
+  }
+}
+
 }  // namespace
 
 TEST_CASE("an owner that does not share says nothing to a store and takes nothing from one") {
@@ -282,10 +290,7 @@ TEST_CASE("no more swarms are followed than the table holds") {
   config.limits.swarms = 3;
   Fixture f(config);
   f.connect(1);
-  for (std::uint64_t number = 1; number <= 5; ++number) {
-    f.owner.on_message(1, announce_of(swarm_id(number), Event::kStarted, 4000, 9), f.now);
-    f.owner.on_message(1, announce_of(swarm_id(number), Event::kStopped, 4000, 9), f.now);
-  }
+  come_and_go(f, 5);
   std::size_t follows = 0, puts = 0;
   for (const auto& action : drain(f.owner)) {
     follows += std::holds_alternative<StoreFollow>(action);
@@ -351,10 +356,7 @@ TEST_CASE("one address that founds and leaves swarms does not end the sharing of
   config.limits.swarms = 15;
   Fixture f(config);
   f.connect(1);
-  for (std::uint64_t number = 1; number <= 20; ++number) {
-    f.owner.on_message(1, announce_of(swarm_id(number), Event::kStarted, 4000, 9), f.now);
-    f.owner.on_message(1, announce_of(swarm_id(number), Event::kStopped, 4000, 9), f.now);
-  }
+  come_and_go(f, 20);
   std::size_t follows = 0, told = 0;
   for (const auto& action : drain(f.owner)) {
     follows += std::holds_alternative<StoreFollow>(action);
