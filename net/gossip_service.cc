@@ -118,7 +118,7 @@ void GossipService::warn_if_alone() {
   for (const auto& [name, target] : targets_)
     texts.push_back(target.failure.empty() ? name.to_string() + " does not answer"
                                            : target.failure);
-  log_warn(absl::StrCat("no other member of the cluster was found yet, and it is looked for on: ",
+  log_warn(absl::StrCat("no other member of the cluster was found so far, and the search goes on: ",
                         absl::StrJoin(texts, "; "),
                         ". Is one running there, can UDP reach it, and has it the same "
                         "--cluster-key?"));
