@@ -30,6 +30,10 @@ const char* name_of(MemberStatus status) {
   return "";
 }
 
+Mark MemberTable::mark_of(const Claim& claim, std::uint32_t salt) {
+  return static_cast<Mark>(mixed(digest_of(claim) + salt));
+}
+
 std::uint64_t tag_of(const PeerId& id) { return get_u64(id.bytes.data()); }
 
 MemberIndex MemberTable::index_of(const PeerId& id) const {

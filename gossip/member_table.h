@@ -68,6 +68,8 @@ class MemberTable {
   static std::uint32_t short_digest(std::uint64_t digest) {
     return static_cast<std::uint32_t>(digest);
   }
+  // Two bytes of a claim's digest, others with each salt.
+  static Mark mark_of(const Claim& claim, std::uint32_t salt);
   // Calls `each(member)` for all of the bucket, the dead too.
   template <typename Each>
   void each_of_bucket(std::size_t bucket, Each each) const {

@@ -9,15 +9,22 @@ namespace {
 constexpr Duration kForgetInterval = std::chrono::minutes(10);
 constexpr std::size_t kMaxSentGreets = 16;
 constexpr int kPickTries = 32;
-constexpr std::size_t kUsualNewsBytes = 64;
 
 }  // namespace
 
-bool Membership::Budget::take(std::size_t bytes, Time now) {
+double Membership::Budget::left(Time now) {
   have_ = std::min(rate_ / 4, have_ + rate_ * to_seconds(now - at_));
   at_ = now;
-  if (have_ < static_cast<double>(bytes)) return false;
-  have_ -= static_cast<double>(bytes);
+  return have_;
+}
+
+void Membership::Budget::spend(std::size_t bytes, Time now) {
+  have_ = left(now) - static_cast<double>(bytes);
+}
+
+bool Membership::Budget::take(std::size_t bytes, Time now) {
+  if (left(now) < static_cast<double>(bytes)) return false;
+  spend(bytes, now);
   return true;
 }
 
@@ -289,6 +296,7 @@ void Membership::on(const Sender& sender, const Greet& greeting) {
   for (const Member* member : random_others(kMaxIntroductions, sender.id))
     welcome.introductions.push_back({member->claim, member->status, 0});
   while (encoded_bytes(welcome) > kGreetBytes) welcome.introductions.pop_back();
+  sync_budget_.spend(encoded_bytes(welcome) + kDatagramBytes, now_);
   send(sender.from, {sender.id, sender.epoch}, std::move(welcome));
 }
 

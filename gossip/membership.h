@@ -47,12 +47,14 @@ inline constexpr Duration kFastSync = std::chrono::milliseconds(300);
 inline constexpr Duration kSyncInterval = std::chrono::seconds(2);
 inline constexpr Duration kSyncPatience = std::chrono::milliseconds(500);
 inline constexpr double kSyncBytesPerSecond = 45e3;
-inline constexpr std::size_t kMaxPacketsInAnswer = 16;
+// An answer to digests: the next sync brings the rest. And so many are asked for at one time.
+inline constexpr double kMaxAnswerBytes = 16 * kMaxPacketBytes;
+inline constexpr std::size_t kMaxWanted = 500;
 inline constexpr std::size_t kMaxGuests = 256;
 // Finding others.
 inline constexpr Duration kFirstGreet = std::chrono::seconds(1);
 inline constexpr Duration kLastGreet = std::chrono::seconds(10);
-inline constexpr std::size_t kGreetAtOnce = 3;
+inline constexpr std::size_t kGreetAtOnce = 2;
 // In company about so many of all members greet a seed in each interval.
 inline constexpr Duration kGreetInCompany = std::chrono::seconds(30);
 inline constexpr double kGreetersInCompany = 30;
@@ -204,6 +206,9 @@ class Membership {
    public:
     explicit Budget(double bytes_per_second) : rate_(bytes_per_second), have_(rate_ / 4) {}
     bool take(std::size_t bytes, Time now);
+    // For what goes out in any case; later takers wait for it.
+    void spend(std::size_t bytes, Time now);
+    double left(Time now);
 
    private:
     double rate_, have_;
@@ -269,10 +274,9 @@ class Membership {
   void note_guest(const Sender& sender);
   void prove(const Sender& sender);
   bool send_budgeted(const Sender& to, Packet packet);
-  bool send_records(const Sender& to, const std::vector<News>& records);
-  bool send_bucket(const Sender& to, std::size_t bucket);
+  bool send_records(const Sender& to, std::vector<News> records);
   void on(const Sender& sender, const Digests& digests);
-  void on(const Sender& sender, const Bucket& bucket);
+  void on(const Sender& sender, const Listing& listing);
   void on(const Sender& sender, const Want& want);
   void on(const Sender& sender, const Records& records);
 

@@ -1,8 +1,8 @@
 // Membership: two whose views differ exchange what differs. The one that notices sends its digests,
-// a number a bucket. Who gets them answers for the buckets that differ: to one who lacks many, with
-// the records themselves; else with a list of what it has, to which the first answers with what is
-// newer here, and by asking for what is newer there. Nothing is kept in between: what is lost on
-// the way differs again at the next sync.
+// a number a bucket. Who gets them answers for the buckets that differ: to one who has next to
+// nothing, with the records themselves; else with a mark for each member that it has, to which the
+// first answers with what is not marked, and by asking for what is marked and not here. Nothing is
+// kept in between: what is lost on the way differs again at the next sync.
 #include <algorithm>
 
 #include "crypto/digest.h"
@@ -13,12 +13,52 @@ namespace {
 
 // What brought so many is worth repeating at once.
 constexpr std::size_t kMuch = 8;
-// Who knows less than this share of the live ones is sent records unasked.
-constexpr double kFewShare = 0.75;
-constexpr std::size_t kHeadBytes = 8;  // of a packet before its items
+// Who knows less than this share of the live ones is sent records unasked: most of them are new
+// there, and it saves a round trip. Above it marks are cheaper, which take 2 bytes, not 60.
+constexpr double kFewShare = 0.25;
+constexpr std::size_t kHeadBytes = 16;  // of a packet before its items, at most
 
 Time jittered(Time from, Duration interval, Random& random) {
   return from + from_seconds(to_seconds(interval) * (2 + 2 * random.unit()) / 3);
+}
+
+// Calls `send` with as many of the items at a time as fit into a packet, while it says true.
+template <typename Item, typename Send>
+bool in_packets(std::vector<Item> items, std::size_t most, Send send) {
+  std::vector<Item> some;
+  std::size_t bytes = kHeadBytes;
+  for (Item& item : items) {
+    const std::size_t size = encoded_bytes(item);
+    if (!some.empty() && (bytes + size > kMaxPacketBytes || some.size() == most)) {
+      if (!send(std::exchange(some, {}))) return false;
+      bytes = kHeadBytes;
+    }
+    bytes += size;
+    some.push_back(std::move(item));
+  }
+  return some.empty() || send(std::move(some));
+}
+
+// The live members of a bucket, in as many parts as it takes for each to fit into a packet.
+std::vector<BucketMarks> marks_of_bucket(const MemberTable& table, std::size_t bucket,
+                                         std::uint32_t salt) {
+  std::size_t live = 0;
+  table.each_of_bucket(bucket, [&](const MemberTable::Member& m) { live += is_live(m.status); });
+  // Where there is more than one, of half the size on average, so that hardly any is too full.
+  std::uint32_t count = 1;
+  while (live > (count == 1 ? kMaxMarks : count * kMaxMarks / 2) && count < kMaxBucketParts)
+    count *= 2;
+  std::vector<BucketMarks> parts(count);
+  for (std::uint32_t i = 0; i < count; ++i)
+    parts[i] = {static_cast<std::uint8_t>(bucket), i, count, {}};
+  table.each_of_bucket(bucket, [&](const MemberTable::Member& member) {
+    if (is_live(member.status))
+      parts[part_of(member.claim->id, count)].marks.push_back(
+          MemberTable::mark_of(*member.claim, salt));
+  });
+  // As good as lost.
+  std::erase_if(parts, [](const BucketMarks& part) { return part.marks.size() > kMaxMarks; });
+  return parts;
 }
 
 }  // namespace
@@ -37,7 +77,10 @@ void Membership::hear_view(const ViewSummary& view) {
   sync_at_ = std::max(now_ + patience, jittered(synced_at_, sync_interval_, random_));
 }
 
-bool Membership::has_much_to_gain() const { return gained_ >= kMuch || others() < kMuch; }
+bool Membership::has_much_to_gain() const {
+  return gained_ >= kMuch || others() < kMuch ||
+         (heard_view_ && heard_view_->live >= table_.live() + kMuch);
+}
 
 // With one at random: whoever it is may have what we lack. Where much changes all the time no view
 // is like another, so the wait grows.
@@ -115,117 +158,92 @@ bool Membership::send_budgeted(const Sender& to, Packet packet) {
 }
 
 // In as many packets as it takes; false when the budget is used up.
-bool Membership::send_records(const Sender& to, const std::vector<News>& records) {
-  Records packet;
-  std::size_t bytes = kHeadBytes;
-  for (const News& news : records) {
-    const std::size_t size = encoded_bytes(news);
-    if (bytes + size > kMaxPacketBytes || packet.records.size() == kMaxNewsInPacket) {
-      if (!send_budgeted(to, std::exchange(packet, {}))) return false;
-      bytes = kHeadBytes;
-    }
-    bytes += size;
-    packet.records.push_back(news);
-  }
-  return packet.records.empty() || send_budgeted(to, std::move(packet));
-}
-
-bool Membership::send_bucket(const Sender& to, std::size_t bucket) {
-  std::size_t count = 0;
-  table_.each_of_bucket(bucket, [&](const Member& member) { count += is_live(member.status); });
-  // Twice the parts that are needed on average, so that hardly any is too full.
-  std::uint32_t parts = 1;
-  while (count * 3 / 2 > kMaxBucketEntries * parts && parts < kMaxBucketParts) parts *= 2;
-  if (count <= kMaxBucketEntries) parts = 1;
-  std::vector<Bucket> packets(parts);
-  for (std::uint32_t i = 0; i < parts; ++i) {
-    packets[i].bucket = static_cast<std::uint8_t>(bucket);
-    packets[i].part = i;
-    packets[i].parts = parts;
-  }
-  table_.each_of_bucket(bucket, [&](const Member& member) {
-    if (!is_live(member.status)) return;
-    const Claim& claim = *member.claim;
-    packets[part_of(claim.id, parts)].entries.push_back(
-        {tag_of(claim.id), claim.epoch, claim.incarnation});
+bool Membership::send_records(const Sender& to, std::vector<News> records) {
+  return in_packets(std::move(records), kMaxNewsInPacket, [&](std::vector<News> some) {
+    return send_budgeted(to, Records{std::move(some)});
   });
-  for (Bucket& packet : packets) {
-    if (packet.entries.size() > kMaxBucketEntries) continue;  // as good as lost
-    if (!send_budgeted(to, std::move(packet))) return false;
-  }
-  return true;
 }
 
 void Membership::on(const Sender& sender, const Digests& digests) {
   if (digests.proof != 0 && digests.proof == challenge_of(sender)) prove(sender);
   if (!is_proven(sender) || config_.observer) return;
-  const bool lacks_many =
-      static_cast<double>(digests.live) < kFewShare * static_cast<double>(table_.live()) ||
-      digests.live < kMuch;
-  std::size_t packets = 0;
-  const std::size_t first = random_.below(kBuckets);
+  const double lacks = 1 - static_cast<double>(digests.live) / static_cast<double>(table_.live());
+  const bool lacks_many = lacks > 1 - kFewShare || digests.live < kMuch;
+  const std::uint32_t salt = fresh_number();
   std::vector<News> records;
-  for (std::size_t i = 0; i < kBuckets && packets < kMaxPacketsInAnswer; ++i) {
+  std::vector<BucketMarks> listed;
+  // No more is listed than what will be wanted of it can be sent, as far as one can tell.
+  double room = std::min(kMaxAnswerBytes, sync_budget_.left(now_));
+  const std::size_t first = random_.below(kBuckets);
+  for (std::size_t i = 0; i < kBuckets && room > 0; ++i) {
     const std::size_t bucket = (first + i) % kBuckets;
     if (MemberTable::short_digest(table_.digests()[bucket]) == digests.digests[bucket]) continue;
-    if (lacks_many) {
+    if (lacks_many)
       table_.each_of_bucket(bucket, [&](const Member& member) {
-        if (is_live(member.status)) records.push_back({member.claim, member.status, 0});
+        if (!is_live(member.status)) return;
+        records.push_back({member.claim, member.status, 0});
+        room -= static_cast<double>(encoded_bytes(records.back()));
       });
-      packets = records.size() / (kMaxPacketBytes / 64);
-    } else {
-      if (!send_bucket(sender, bucket)) return;
-      ++packets;
-    }
+    else
+      for (BucketMarks& part : marks_of_bucket(table_, bucket, salt)) {
+        room -= static_cast<double>(encoded_bytes(part)) +
+                std::max(lacks, 0.0) * static_cast<double>(part.marks.size() * kUsualNewsBytes);
+        listed.push_back(std::move(part));
+      }
   }
-  send_records(sender, records);
-}
-
-void Membership::on(const Sender& sender, const Bucket& bucket) {
-  if (!is_proven(sender)) return;
-  std::vector<BucketEntry> theirs = bucket.entries;
-  std::sort(theirs.begin(), theirs.end(),
-            [](const BucketEntry& a, const BucketEntry& b) { return a.tag < b.tag; });
-  std::vector<bool> known(theirs.size());
-  std::vector<News> newer;
-  Want want;
-  table_.each_of_bucket(bucket.bucket, [&](const Member& member) {
-    const Claim& claim = *member.claim;
-    if (part_of(claim.id, bucket.parts) != bucket.part) return;
-    const std::uint64_t tag = tag_of(claim.id);
-    const auto entry =
-        std::lower_bound(theirs.begin(), theirs.end(), tag,
-                         [](const BucketEntry& e, std::uint64_t t) { return e.tag < t; });
-    const News ours{member.claim, member.status, 0};
-    if (entry == theirs.end() || entry->tag != tag) {
-      if (is_live(member.status)) newer.push_back(ours);
-      return;
-    }
-    known[static_cast<std::size_t>(entry - theirs.begin())] = true;
-    const Rank listed{entry->epoch, entry->incarnation, MemberStatus::kSuspect};
-    if (ours.rank() > listed)
-      newer.push_back(ours);
-    else if (listed.epoch > claim.epoch || listed.incarnation > claim.incarnation)
-      want.tags.push_back(tag);
+  send_records(sender, std::move(records));
+  in_packets(std::move(listed), kBuckets, [&](std::vector<BucketMarks> some) {
+    return send_budgeted(sender, Listing{salt, std::move(some)});
   });
-  for (std::size_t i = 0; i < theirs.size(); ++i)
-    if (!known[i]) want.tags.push_back(theirs[i].tag);
-  if (!config_.observer && !send_records(sender, newer)) return;
-  if (!want.tags.empty()) send_budgeted(sender, std::move(want));
 }
 
+// What is not marked there is sent, and what is marked and not here is asked for. Of one member
+// each may have another claim: both go their way, and the higher one stays.
+void Membership::on(const Sender& sender, const Listing& listing) {
+  if (!is_proven(sender)) return;
+  std::vector<News> newer;
+  Want want{listing.salt, {}};
+  std::size_t wanted = 0;
+  for (const BucketMarks& theirs : listing.buckets) {
+    if (newer.size() >= kMaxWanted) break;
+    std::vector<Mark> marks = theirs.marks;
+    std::sort(marks.begin(), marks.end());
+    std::vector<bool> known(marks.size());
+    table_.each_of_bucket(theirs.bucket, [&](const Member& member) {
+      if (part_of(member.claim->id, theirs.parts) != theirs.part) return;
+      const Mark mark = MemberTable::mark_of(*member.claim, listing.salt);
+      const auto [from, to] = std::equal_range(marks.begin(), marks.end(), mark);
+      std::fill(known.begin() + (from - marks.begin()), known.begin() + (to - marks.begin()), true);
+      // Also one who is dead and listed as live.
+      if ((from != to) != is_live(member.status)) newer.push_back({member.claim, member.status, 0});
+    });
+    BucketMarks missing{theirs.bucket, theirs.part, theirs.parts, {}};
+    for (std::size_t i = 0; i < marks.size() && wanted < kMaxWanted; ++i) {
+      if (known[i]) continue;
+      missing.marks.push_back(marks[i]);
+      ++wanted;
+    }
+    if (!missing.marks.empty()) want.buckets.push_back(std::move(missing));
+  }
+  if (wanted > 0) send_budgeted(sender, std::move(want));
+  if (!config_.observer) send_records(sender, std::move(newer));
+}
+
+// The dead too: they are wanted by the marks of what was listed a moment ago.
 void Membership::on(const Sender& sender, const Want& want) {
   if (!is_proven(sender) || config_.observer) return;
   std::vector<News> records;
-  std::vector<std::uint64_t> tags = want.tags;
-  std::sort(tags.begin(), tags.end());
-  tags.erase(std::unique(tags.begin(), tags.end()), tags.end());
-  for (const std::uint64_t tag : tags)
-    table_.each_of_bucket(tag >> 56, [&](const Member& member) {
-      if (tag_of(member.claim->id) == tag && records.size() < 2 * kMaxWanted)
+  for (const BucketMarks& wanted : want.buckets) {
+    std::vector<Mark> marks = wanted.marks;
+    std::sort(marks.begin(), marks.end());
+    table_.each_of_bucket(wanted.bucket, [&](const Member& member) {
+      if (records.size() < kMaxWanted && part_of(member.claim->id, wanted.parts) == wanted.part &&
+          std::binary_search(marks.begin(), marks.end(),
+                             MemberTable::mark_of(*member.claim, want.salt)))
         records.push_back({member.claim, member.status, 0});
     });
-  send_records(sender, records);
+  }
+  send_records(sender, std::move(records));
 }
 
 // Not told on: most of it is old, and who lacks it gets it the same way. A digest does not show who
@@ -245,7 +263,7 @@ void Membership::on(const Sender& sender, const Records& records) {
       newer.push_back({known->claim, known->status, 0});
     }
   }
-  if (!newer.empty() && is_proven(sender) && !config_.observer) send_records(sender, newer);
+  if (is_proven(sender) && !config_.observer) send_records(sender, std::move(newer));
 }
 
 }  // namespace p2p::gossip

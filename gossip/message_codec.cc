@@ -18,7 +18,7 @@ enum : std::uint64_t {
   kWelcome,
   kGossip,
   kDigests,
-  kBucket,
+  kListing,
   kWant,
   kRecords,
   kAskAbsent,
@@ -27,7 +27,8 @@ enum : std::uint64_t {
 };
 
 constexpr std::uint64_t kMaxU16 = 0xffff, kMaxU32 = 0xffffffff, kMaxU64 = ~std::uint64_t{0};
-constexpr std::size_t kTagBytes = 8, kDigestBytes = 4;
+constexpr std::size_t kMarkBytes = 2, kDigestBytes = 4;
+constexpr std::uint32_t kBucketElements = 4;
 constexpr std::size_t kUsualPacketBytes = 256;
 // A Greet's array, kind, number and the head of its filling.
 constexpr std::size_t kGreetFilling = kGreetBytes - 1 - 1 - 5 - 3;
@@ -60,6 +61,12 @@ std::size_t size_of(const std::vector<News>& news) {
   return bytes;
 }
 
+std::size_t size_of(const std::vector<BucketMarks>& buckets) {
+  std::size_t bytes = size_of_array(kBucketElements * buckets.size());
+  for (const BucketMarks& bucket : buckets) bytes += encoded_bytes(bucket);
+  return bytes;
+}
+
 // Without the array's head and the kind, which are a byte each.
 std::size_t body_bytes(const Ping& p) {
   return size_of_uint(p.number) + 1 + size_of(p.self) + size_of(p.you) + size_of(p.seen) +
@@ -82,14 +89,8 @@ std::size_t body_bytes(const Gossip& g) { return size_of(g.news); }
 std::size_t body_bytes(const Digests& d) {
   return size_of_uint(d.proof) + size_of_uint(d.live) + size_of_bin(kBuckets * kDigestBytes);
 }
-std::size_t body_bytes(const Bucket& b) {
-  std::size_t bytes = size_of_uint(b.bucket) + size_of_uint(b.part) + size_of_uint(b.parts) +
-                      size_of_array(3 * b.entries.size());
-  for (const BucketEntry& entry : b.entries)
-    bytes += size_of_uint(entry.tag) + size_of_uint(entry.epoch) + size_of_uint(entry.incarnation);
-  return bytes;
-}
-std::size_t body_bytes(const Want& w) { return size_of_bin(w.tags.size() * kTagBytes); }
+std::size_t body_bytes(const Listing& l) { return size_of_uint(l.salt) + size_of(l.buckets); }
+std::size_t body_bytes(const Want& w) { return size_of_uint(w.salt) + size_of(w.buckets); }
 std::size_t body_bytes(const Records& r) { return size_of(r.records); }
 std::size_t body_bytes(const AskAbsent& a) {
   return size_of_uint(a.number) + size_of_uint(a.proof) + size_of_uint(a.from);
@@ -134,6 +135,18 @@ void write(CanonicalWriter& out, const News& news) {
 void write(CanonicalWriter& out, const std::vector<News>& news) {
   out.array(static_cast<std::uint32_t>(news.size()));
   for (const News& item : news) write(out, item);
+}
+void write(CanonicalWriter& out, const std::vector<BucketMarks>& buckets) {
+  out.array(kBucketElements * static_cast<std::uint32_t>(buckets.size()));
+  for (const BucketMarks& bucket : buckets) {
+    out.uint(bucket.bucket);
+    out.uint(bucket.part);
+    out.uint(bucket.parts);
+    Bytes marks(bucket.marks.size() * kMarkBytes);
+    for (std::size_t i = 0; i < bucket.marks.size(); ++i)
+      put_u16(&marks[i * kMarkBytes], bucket.marks[i]);
+    out.bin(marks);
+  }
 }
 
 void head(CanonicalWriter& out, std::uint32_t elements, std::uint64_t kind) {
@@ -196,23 +209,15 @@ void write(CanonicalWriter& out, const Digests& d) {
   for (std::size_t i = 0; i < kBuckets; ++i) put_u32(&digests[i * kDigestBytes], d.digests[i]);
   out.bin(digests);
 }
-void write(CanonicalWriter& out, const Bucket& b) {
-  head(out, 5, kBucket);
-  out.uint(b.bucket);
-  out.uint(b.part);
-  out.uint(b.parts);
-  out.array(static_cast<std::uint32_t>(3 * b.entries.size()));
-  for (const BucketEntry& entry : b.entries) {
-    out.uint(entry.tag);
-    out.uint(entry.epoch);
-    out.uint(entry.incarnation);
-  }
+void write(CanonicalWriter& out, const Listing& l) {
+  head(out, 3, kListing);
+  out.uint(l.salt);
+  write(out, l.buckets);
 }
 void write(CanonicalWriter& out, const Want& w) {
-  head(out, 2, kWant);
-  Bytes tags(w.tags.size() * kTagBytes);
-  for (std::size_t i = 0; i < w.tags.size(); ++i) put_u64(&tags[i * kTagBytes], w.tags[i]);
-  out.bin(tags);
+  head(out, 3, kWant);
+  out.uint(w.salt);
+  write(out, w.buckets);
 }
 void write(CanonicalWriter& out, const Records& r) {
   head(out, 2, kRecords);
@@ -340,26 +345,32 @@ void read(CanonicalReader& in, Digests& d) {
   for (std::size_t i = 0; i < kBuckets; ++i)
     d.digests[i] = get_u32(digests.data() + i * kDigestBytes);
 }
-void read(CanonicalReader& in, Bucket& b) {
-  b.bucket = read_as<std::uint8_t>(in, "bucket", kBuckets - 1);
-  b.part = read_as<std::uint32_t>(in, "part", kMaxBucketParts - 1);
-  b.parts = read_as<std::uint32_t>(in, "parts", kMaxBucketParts);
-  if (b.parts == 0 || (b.parts & (b.parts - 1)) != 0 || b.part >= b.parts)
-    in.fail("parts", "a power of two is needed, and a part of it");
-  const std::uint32_t numbers = in.array(3 * kMaxBucketEntries, "entries");
-  if (numbers % 3 != 0) in.fail("entries", "three numbers are needed for each");
-  if (in.failed()) return;
-  b.entries.resize(numbers / 3);
-  for (BucketEntry& entry : b.entries) {
-    entry.tag = in.uint(kMaxU64, "tag");
-    entry.epoch = in.uint(kMaxU64, "epoch");
-    entry.incarnation = read_incarnation(in, "incarnation");
+std::vector<BucketMarks> read_buckets(CanonicalReader& in) {
+  const std::uint32_t elements = in.array(kBucketElements * kBuckets, "buckets");
+  if (elements % kBucketElements != 0) in.fail("buckets", "four elements are needed for each");
+  std::vector<BucketMarks> buckets;
+  for (std::uint32_t i = 0; i < elements / kBucketElements && !in.failed(); ++i) {
+    BucketMarks& bucket = buckets.emplace_back();
+    bucket.bucket = read_as<std::uint8_t>(in, "bucket", kBuckets - 1);
+    bucket.part = read_as<std::uint32_t>(in, "part", kMaxBucketParts - 1);
+    bucket.parts = read_as<std::uint32_t>(in, "parts", kMaxBucketParts);
+    if (bucket.parts == 0 || (bucket.parts & (bucket.parts - 1)) != 0 ||
+        bucket.part >= bucket.parts)
+      in.fail("parts", "a power of two is needed, and a part of it");
+    const ByteView marks = in.bin(kMaxMarks * kMarkBytes, "marks");
+    if (marks.size() % kMarkBytes != 0) in.fail("marks", "2 bytes are needed for each");
+    for (std::size_t k = 0; k + kMarkBytes <= marks.size(); k += kMarkBytes)
+      bucket.marks.push_back(get_u16(marks.data() + k));
   }
+  return buckets;
+}
+void read(CanonicalReader& in, Listing& l) {
+  l.salt = read_u32(in, "salt");
+  l.buckets = read_buckets(in);
 }
 void read(CanonicalReader& in, Want& w) {
-  const ByteView tags = in.bin(kMaxWanted * kTagBytes, "tags");
-  if (tags.size() % kTagBytes != 0) return in.fail("tags", "8 bytes are needed for each");
-  for (std::size_t i = 0; i < tags.size(); i += kTagBytes) w.tags.push_back(get_u64(&tags[i]));
+  w.salt = read_u32(in, "salt");
+  w.buckets = read_buckets(in);
 }
 void read(CanonicalReader& in, Records& r) { r.records = read_news(in, "records"); }
 void read(CanonicalReader& in, AskAbsent& a) {
@@ -386,11 +397,11 @@ Packet read_packet(CanonicalReader& in) {
 }
 
 constexpr Packet (*kReaders[])(CanonicalReader&) = {
-    read_packet<Ping>,   read_packet<Ack>,     read_packet<Relay>,   read_packet<RelayAnswer>,
-    read_packet<Greet>,  read_packet<Welcome>, read_packet<Gossip>,  read_packet<Digests>,
-    read_packet<Bucket>, read_packet<Want>,    read_packet<Records>, read_packet<AskAbsent>,
+    read_packet<Ping>,    read_packet<Ack>,     read_packet<Relay>,   read_packet<RelayAnswer>,
+    read_packet<Greet>,   read_packet<Welcome>, read_packet<Gossip>,  read_packet<Digests>,
+    read_packet<Listing>, read_packet<Want>,    read_packet<Records>, read_packet<AskAbsent>,
     read_packet<Absent>};
-constexpr std::uint32_t kElements[] = {12, 11, 5, 3, 3, 7, 2, 4, 5, 2, 2, 4, 5};
+constexpr std::uint32_t kElements[] = {12, 11, 5, 3, 3, 7, 2, 4, 3, 3, 2, 4, 5};
 static_assert(std::size(kReaders) == kKinds && std::size(kElements) == kKinds &&
               std::variant_size_v<Packet> == kKinds);
 
@@ -401,6 +412,11 @@ std::size_t encoded_bytes(const News& news) {
   return 1 + size_of_bin(PeerId::kSize) + size_of_uint(claim.epoch) +
          size_of_uint(claim.incarnation) + size_of(claim.endpoint) +
          size_of_uint(claim.service_port) + 1 + size_of_uint(news.accuser);
+}
+
+std::size_t encoded_bytes(const BucketMarks& bucket) {
+  return size_of_uint(bucket.bucket) + size_of_uint(bucket.part) + size_of_uint(bucket.parts) +
+         size_of_bin(bucket.marks.size() * kMarkBytes);
 }
 
 std::size_t encoded_bytes(const Packet& packet) {

@@ -20,13 +20,13 @@ inline constexpr std::size_t kDatagramBytes = 100;
 inline constexpr std::size_t kPingFilling = 24;
 // A Greet is filled up to this, so that its answer is not larger.
 inline constexpr std::size_t kGreetBytes = 340;
+inline constexpr std::size_t kUsualNewsBytes = 64;  // of one item, for budgets
 inline constexpr std::size_t kMaxNewsInPacket = 24;
 inline constexpr std::size_t kMaxIntroductions =
-    3;                                        // in a Welcome, so that it stays within kGreetBytes
-inline constexpr std::size_t kBuckets = 256;  // of a view: by the first byte of the id
-inline constexpr std::size_t kMaxBucketEntries = 50;
+    3;                                         // in a Welcome, so that it stays within kGreetBytes
+inline constexpr std::size_t kBuckets = 256;   // of a view: by the first byte of the id
+inline constexpr std::size_t kMaxMarks = 500;  // of one bucket in a packet
 inline constexpr std::uint32_t kMaxBucketParts = 256;
-inline constexpr std::size_t kMaxWanted = 120;
 
 // All that is needed to tell two views apart at once.
 struct ViewSummary {
@@ -101,21 +101,25 @@ struct Digests {
   // kBuckets of them. Not in place: most packets are small, and are moved about a lot.
   std::vector<std::uint32_t> digests = std::vector<std::uint32_t>(kBuckets);
 };
-// Live members of one bucket, or of one of its equal parts by the second byte of the id.
-struct BucketEntry {
-  std::uint64_t tag = 0;
-  std::uint64_t epoch = 0;
-  Incarnation incarnation = 0;
-  bool operator==(const BucketEntry&) const = default;
-};
-struct Bucket {
+// A claim in two bytes, MemberTable::mark_of(): a hash of it with the packet's salt. Two claims
+// that look alike in one packet do not in the next, so what one exchange overlooks another finds.
+using Mark = std::uint16_t;
+// Members of one bucket, or of one of its equal parts by the second byte of the id.
+struct BucketMarks {
   std::uint8_t bucket = 0;
   std::uint32_t part = 0, parts = 1;  // a power of two
-  std::vector<BucketEntry> entries;
+  std::vector<Mark> marks;
+  bool operator==(const BucketMarks&) const = default;
 };
-// "Send me these": by tags.
+// "Of these buckets I have these live members, and no others."
+struct Listing {
+  std::uint32_t salt = 0;
+  std::vector<BucketMarks> buckets;  // at most kBuckets
+};
+// "Send me these."
 struct Want {
-  std::vector<std::uint64_t> tags;
+  std::uint32_t salt = 0;
+  std::vector<BucketMarks> buckets;  // at most kBuckets
 };
 // Whole records of members, as a sync brings them.
 struct Records {
@@ -140,12 +144,13 @@ struct Absent {
   std::vector<AbsentMember> members;
 };
 
-using Packet = std::variant<Ping, Ack, Relay, RelayAnswer, Greet, Welcome, Gossip, Digests, Bucket,
+using Packet = std::variant<Ping, Ack, Relay, RelayAnswer, Greet, Welcome, Gossip, Digests, Listing,
                             Want, Records, AskAbsent, Absent>;
 
 // Their sizes, without building them.
 std::size_t encoded_bytes(const Packet& packet);
 std::size_t encoded_bytes(const News& news);
+std::size_t encoded_bytes(const BucketMarks& marks);
 
 Bytes encode_packet(const Packet& packet);
 // Malformed bytes are an error that names the field. Every claim in it has an endpoint that could

@@ -372,6 +372,25 @@ TEST_CASE("the parts of a bucket are equal, and everybody is in one of them") {
   }
 }
 
+TEST_CASE("a mark tells claims apart, and those that it does not with one salt with another") {
+  Random random(kSeed);
+  const ClaimPtr claim = claim_of(random_id(random));
+  Claim next = *claim, later = *claim;
+  ++next.incarnation;
+  ++later.epoch;
+  std::size_t alike = 0;
+  const std::uint32_t salts = 200'000;
+  for (std::uint32_t salt = 0; salt < salts; ++salt) {
+    const Mark mark = MemberTable::mark_of(*claim, salt);
+    REQUIRE(mark == MemberTable::mark_of(Claim(*claim), salt));
+    alike += mark == MemberTable::mark_of(next, salt);
+    alike += mark == MemberTable::mark_of(later, salt);
+  }
+  // By chance one in 65,536.
+  REQUIRE(alike >= 1);
+  REQUIRE(alike <= 20);
+}
+
 TEST_CASE("in a full table those make room that have been gone for longest") {
   Random random(kSeed);
   MemberTable table;

@@ -63,13 +63,14 @@ void require_same(const Digests& a, const Digests& b) {
   REQUIRE(a.live == b.live);
   REQUIRE(a.digests == b.digests);
 }
-void require_same(const Bucket& a, const Bucket& b) {
-  REQUIRE(a.bucket == b.bucket);
-  REQUIRE(a.part == b.part);
-  REQUIRE(a.parts == b.parts);
-  REQUIRE(a.entries == b.entries);
+void require_same(const Listing& a, const Listing& b) {
+  REQUIRE(a.salt == b.salt);
+  REQUIRE(a.buckets == b.buckets);
 }
-void require_same(const Want& a, const Want& b) { REQUIRE(a.tags == b.tags); }
+void require_same(const Want& a, const Want& b) {
+  REQUIRE(a.salt == b.salt);
+  REQUIRE(a.buckets == b.buckets);
+}
 void require_same(const Records& a, const Records& b) { require_same(a.records, b.records); }
 void require_same(const AskAbsent& a, const AskAbsent& b) {
   REQUIRE(a.number == b.number);
@@ -232,8 +233,8 @@ TEST_CASE("the largest packets of all kinds stay below the limit") {
   const Endpoint far = address6(0xffffffff);
   const ViewSummary view{~std::uint64_t{0}, 0xffffffff};
   const YouAre you{kMaxIncarnation, MemberStatus::kLeft};
-  Bucket bucket{0xff, kMaxBucketParts - 1, kMaxBucketParts, {}};
-  bucket.entries.assign(kMaxBucketEntries, {~std::uint64_t{0}, ~std::uint64_t{0}, kMaxIncarnation});
+  const BucketMarks bucket{0xff, kMaxBucketParts - 1, kMaxBucketParts,
+                           std::vector<Mark>(kMaxMarks, 0xffff)};
   Digests digests{0xffffffff, 0xffffffff};
   digests.digests.assign(kBuckets, 0xffffffff);
   const std::vector<Packet> largest = {
@@ -244,8 +245,8 @@ TEST_CASE("the largest packets of all kinds stay below the limit") {
       Greet{0xffffffff},
       Welcome{0xffffffff, kLargestSelf, far, std::vector<News>(kMaxIntroductions, largest_news())},
       digests,
-      bucket,
-      Want{std::vector<std::uint64_t>(kMaxWanted, ~std::uint64_t{0})},
+      Listing{0xffffffff, {bucket}},
+      Want{0xffffffff, {bucket}},
   };
   for (const Packet& packet : largest) {
     INFO(kind_name(packet.index()));
@@ -272,13 +273,20 @@ TEST_CASE("lists beyond their limits are refused by name") {
   REQUIRE(refusal(Welcome{1, {}, {}, news(kMaxIntroductions)}) == "");
   REQUIRE(
       absl::StrContains(refusal(Welcome{1, {}, {}, news(kMaxIntroductions + 1)}), "introductions"));
-  REQUIRE(refusal(Want{std::vector<std::uint64_t>(kMaxWanted)}) == "");
-  REQUIRE(absl::StrContains(refusal(Want{std::vector<std::uint64_t>(kMaxWanted + 1)}), "tags"));
-  Bucket bucket;
-  bucket.entries.resize(kMaxBucketEntries);
-  REQUIRE(refusal(bucket) == "");
-  bucket.entries.resize(kMaxBucketEntries + 1);
-  REQUIRE(absl::StrContains(refusal(bucket), "entries"));
+  for (const std::size_t marks : {kMaxMarks, kMaxMarks + 1}) {
+    const std::vector<BucketMarks> buckets{{0, 0, 1, std::vector<Mark>(marks)}};
+    for (const Packet& packet : {Packet(Listing{0, buckets}), Packet(Want{0, buckets})}) {
+      if (marks == kMaxMarks)
+        REQUIRE(refusal(packet) == "");
+      else
+        REQUIRE(absl::StrContains(refusal(packet), "marks"));
+    }
+  }
+  // More of them than kBuckets do not fit, but the count alone is refused.
+  Bytes bytes = encode_packet(Listing{0, std::vector<BucketMarks>(kBuckets / 2)});
+  REQUIRE(bytes[3] == 0xdc);
+  put_u16(&bytes[4], 4 * kBuckets + 4);
+  REQUIRE(absl::StrContains(refusal(bytes), "buckets"));
 }
 
 TEST_CASE("an incarnation above kMaxIncarnation is refused wherever it stands") {
@@ -287,13 +295,11 @@ TEST_CASE("an incarnation above kMaxIncarnation is refused wherever it stands") 
   const SelfClaim self{kMaxIncarnation, {}, 0};
   const YouAre you{kMaxIncarnation, MemberStatus::kAlive};
   News news = alive(claim_of(id_of(1), 0, kMaxIncarnation));
-  Bucket bucket;
-  bucket.entries.push_back({0, 0, kMaxIncarnation});
   for (const Packet& packet :
        {Packet(Ping{0, false, self, {}, {}, {}}), Packet(Ping{0, false, {}, you, {}, {}}),
         Packet(Ack{0, 0, self, {}, {}, {}}), Packet(Ack{0, 0, {}, you, {}, {}}),
         Packet(Welcome{0, self, {}, {}}), Packet(Welcome{0, {}, {}, {news}}),
-        Packet(Gossip{{news}}), Packet(bucket), Packet(Records{{news}})}) {
+        Packet(Gossip{{news}}), Packet(Records{{news}})}) {
     INFO(kind_name(packet.index()));
     REQUIRE(refusal(packet) == "");
     REQUIRE(absl::StrContains(refusal(replaced(packet, highest, above)), "incarnation"));
@@ -381,12 +387,9 @@ TEST_CASE("a Welcome with its introductions is no longer than the Greet that it 
   REQUIRE(encoded_bytes(sent) <= kGreetBytes);
 }
 
-TEST_CASE("a Bucket is a whole, or one of a power of two of parts") {
+TEST_CASE("a bucket is listed as a whole, or as one of a power of two of parts") {
   const auto bucket = [](std::uint32_t part, std::uint32_t parts) {
-    Bucket made;
-    made.part = part;
-    made.parts = parts;
-    return refusal(made);
+    return refusal(Listing{1, {{7, part, parts, {}}}});
   };
   REQUIRE(bucket(0, 1) == "");
   REQUIRE(bucket(kMaxBucketParts - 1, kMaxBucketParts) == "");
@@ -397,20 +400,18 @@ TEST_CASE("a Bucket is a whole, or one of a power of two of parts") {
   REQUIRE_FALSE(bucket(kMaxBucketParts, kMaxBucketParts).empty());
 }
 
-TEST_CASE("numbers that come in threes are not taken in twos, nor tags in halves") {
-  Bucket bucket;
-  bucket.entries.resize(2);
-  Bytes bytes = encode_packet(bucket);
-  REQUIRE(bytes[5] == 0x96);
-  bytes[5] = 0x95;
-  bytes.pop_back();
-  REQUIRE(absl::StrContains(refusal(bytes), "entries"));
+TEST_CASE("elements that come in fours are not taken in threes, nor marks in halves") {
+  Bytes bytes = encode_packet(Listing{0, {{1, 0, 1, {}}, {2, 0, 1, {}}}});
+  REQUIRE(bytes[3] == 0x98);
+  bytes[3] = 0x97;
+  bytes.resize(bytes.size() - 2);
+  REQUIRE(absl::StrContains(refusal(bytes), "buckets"));
 
-  bytes = encode_packet(Want{{1, 2}});
-  REQUIRE(bytes[3] == 16);
-  bytes[3] = 15;
+  bytes = encode_packet(Want{0, {{1, 0, 1, {5, 6}}}});
+  REQUIRE(bytes[8] == 4);
+  bytes[8] = 3;
   bytes.pop_back();
-  REQUIRE(absl::StrContains(refusal(bytes), "tags"));
+  REQUIRE(absl::StrContains(refusal(bytes), "marks"));
 
   bytes = encode_packet(Digests{});
   const std::size_t head = bytes.size() - 4 * kBuckets;

@@ -46,16 +46,19 @@ std::vector<News> random_list(Random& random, std::size_t max) {
   return news;
 }
 
-Bucket random_bucket(Random& random) {
-  Bucket bucket;
-  bucket.bucket = static_cast<std::uint8_t>(random.below(kBuckets));
-  bucket.parts = 1u << random.below(9);
-  bucket.part = static_cast<std::uint32_t>(random.below(bucket.parts));
-  bucket.entries.resize(random.below(kMaxBucketEntries + 1));
-  for (BucketEntry& entry : bucket.entries)
-    entry = {random_number(random, kMaxU64), random_number(random, kMaxU64),
-             random_incarnation(random)};
-  return bucket;
+std::vector<BucketMarks> random_buckets(Random& random) {
+  std::vector<BucketMarks> buckets(random.below(random.chance(0.1) ? kBuckets / 2 : 10));
+  std::size_t left = kMaxMarks;
+  for (BucketMarks& bucket : buckets) {
+    bucket.bucket = static_cast<std::uint8_t>(random.below(kBuckets));
+    bucket.parts = 1u << random.below(9);
+    bucket.part = static_cast<std::uint32_t>(random.below(bucket.parts));
+    bucket.marks.resize(random.below(std::min<std::size_t>(left, 200) + 1));
+    left -= bucket.marks.size();
+    for (Mark& mark : bucket.marks) mark = static_cast<Mark>(random.next());
+  }
+  while (encoded_bytes(Packet(Want{0xffffffff, buckets})) > kMaxPacketBytes) buckets.pop_back();
+  return buckets;
 }
 
 Absent random_absent(std::uint32_t number, Random& random) {
@@ -114,8 +117,8 @@ ClaimPtr claim_of(const PeerId& id, std::uint64_t epoch, Incarnation incarnation
 
 const char* kind_name(std::size_t kind) {
   static constexpr const char* kNames[] = {
-      "Ping",    "Ack",    "Relay", "RelayAnswer", "Greet",     "Welcome", "Gossip",
-      "Digests", "Bucket", "Want",  "Records",     "AskAbsent", "Absent"};
+      "Ping",    "Ack",     "Relay", "RelayAnswer", "Greet",     "Welcome", "Gossip",
+      "Digests", "Listing", "Want",  "Records",     "AskAbsent", "Absent"};
   static_assert(std::size(kNames) == kKinds);
   return kNames[kind];
 }
@@ -155,13 +158,9 @@ Packet random_packet(std::size_t kind, Random& random) {
       return digests;
     }
     case 8:
-      return random_bucket(random);
-    case 9: {
-      Want want;
-      want.tags.resize(random.below(kMaxWanted + 1));
-      for (std::uint64_t& tag : want.tags) tag = random.next();
-      return want;
-    }
+      return Listing{number, random_buckets(random)};
+    case 9:
+      return Want{number, random_buckets(random)};
     case 10:
       return Records{random_list(random, kMaxNewsInPacket)};
     case 11:

@@ -28,6 +28,11 @@ Digests digests_of(const MemberTable& table, std::uint32_t proof) {
   return digests;
 }
 
+// Of a friend, whose claim is its first.
+void add_mark(Want& want, const PeerId& id) {
+  want.buckets.push_back({id.bytes[0], 0, 1, {MemberTable::mark_of(*claim_of(id), want.salt)}});
+}
+
 // What it is given as a proof of where it is.
 std::uint32_t challenge_for(OneMember& one, const Friend& who) {
   one.forget();
@@ -207,8 +212,8 @@ TEST_CASE("what is asked again and again costs no more than kSyncBytesPerSecond"
   one.know(2000, random);
   Friend other = make_friend(random, 90'000);
   const std::uint32_t challenge = challenge_for(one, other);
-  Want want;
-  for (std::size_t i = 0; i < kMaxWanted; ++i) want.tags.push_back(tag_of(one.friend_at(i).id));
+  Want want{1, {}};
+  for (std::size_t i = 0; i < 150; ++i) add_mark(want, one.friend_at(i).id);
   const Time start = one.now();
   for (int i = 0; i < 200; ++i) {
     one.hear(other.sender(), digests_of(MemberTable(), challenge));
@@ -327,7 +332,9 @@ TEST_CASE("of observers no more than kMaxGuests are remembered, the latest") {
   const auto is_answered = [&](const Friend& observer) {
     one.run_for(100ms);  // within the budget
     one.forget();
-    one.hear(observer.sender(), Want{{tag_of(one.friend_at(0).id)}});
+    Want want{1, {}};
+    add_mark(want, one.friend_at(0).id);
+    one.hear(observer.sender(), want);
     return !one.sent_to<Records>(observer.endpoint).empty();
   };
   REQUIRE_FALSE(is_answered(observers[0]));
@@ -354,6 +361,12 @@ struct Proven {
         bucket, [&](const MemberTable::Member& member) { members.push_back(*member.claim); });
     return members;
   }
+  BucketMarks marks_of(std::size_t bucket, std::uint32_t salt) {
+    BucketMarks marks{static_cast<std::uint8_t>(bucket), 0, 1, {}};
+    for (const Claim& claim : in_bucket(bucket))
+      marks.marks.push_back(MemberTable::mark_of(claim, salt));
+    return marks;
+  }
   // The ids of the records that it was sent.
   std::set<PeerId> records() {
     std::set<PeerId> ids;
@@ -362,10 +375,6 @@ struct Proven {
     return ids;
   }
 };
-
-BucketEntry entry_of(const Claim& claim) {
-  return {tag_of(claim.id), claim.epoch, claim.incarnation};
-}
 
 }  // namespace
 
@@ -376,34 +385,41 @@ TEST_CASE("digests that differ in a few buckets are answered with what is in the
   REQUIRE(proven.one.sent().empty());
   for (const std::size_t bucket : {3, 77, 250}) ++digests.digests[bucket];
   proven.hear(digests);
+  const auto listings = proven.one.sent_to<Listing>(proven.other().endpoint);
+  REQUIRE(listings.size() == 1);
   std::set<std::size_t> listed;
-  for (const Bucket& bucket : proven.one.sent_to<Bucket>(proven.other().endpoint)) {
+  for (const BucketMarks& bucket : listings[0].buckets) {
     listed.insert(bucket.bucket);
-    std::vector<BucketEntry> expected;
-    for (const Claim& claim : proven.in_bucket(bucket.bucket)) expected.push_back(entry_of(claim));
-    REQUIRE(bucket.entries == expected);
-    REQUIRE(bucket.parts == 1);
+    REQUIRE(bucket == proven.marks_of(bucket.bucket, listings[0].salt));
   }
   REQUIRE(listed == std::set<std::size_t>{3, 77, 250});
   REQUIRE(proven.records().empty());
 }
 
-TEST_CASE("digests that differ everywhere are answered in kMaxPacketsInAnswer packets at most") {
-  Proven proven;
-  Digests digests = digests_of(proven.table(), 0);
-  for (std::uint32_t& digest : digests.digests) ++digest;
-  proven.hear(digests);
-  REQUIRE(proven.one.sent().size() == kMaxPacketsInAnswer);
+TEST_CASE("a listing leaves room for what will be wanted of it") {
+  // The other says that it has as many, or half of them.
+  double bytes[2] = {};
+  for (const bool half : {false, true}) {
+    Proven proven(20'000);
+    proven.one.run_for(1s);
+    proven.one.forget();
+    Digests digests = digests_of(proven.table(), 0);
+    for (std::uint32_t& digest : digests.digests) ++digest;
+    if (half) digests.live /= 2;
+    proven.hear(digests);
+    bytes[half] = static_cast<double>(bytes_of(proven.one.sent(), proven.other().endpoint));
+  }
+  REQUIRE(bytes[0] > kSyncBytesPerSecond / 4 - 3 * kMaxPacketBytes);
+  REQUIRE(bytes[0] <= kSyncBytesPerSecond / 4);
+  REQUIRE(bytes[1] < bytes[0] / 8);
+  REQUIRE(bytes[1] > 0);
 }
 
 TEST_CASE("a bucket with more members than one packet holds goes in parts") {
   Proven proven(1);
-  Gossip gossip;
-  std::set<std::uint64_t> tags;
-  for (int i = 0; i < 120; ++i) {
+  for (std::size_t i = 0; i < kMaxMarks + 100; ++i) {
     PeerId id = random_id(proven.random);
     id.bytes[0] = 9;
-    tags.insert(tag_of(id));
     proven.hear(Records{{alive(claim_of(id))}});
   }
   proven.one.run_for(2s);
@@ -411,45 +427,97 @@ TEST_CASE("a bucket with more members than one packet holds goes in parts") {
   Digests digests = digests_of(proven.table(), 0);
   ++digests.digests[9];
   proven.hear(digests);
-  std::set<std::uint64_t> listed;
-  const auto packets = proven.one.sent_to<Bucket>(proven.other().endpoint);
-  REQUIRE(packets.size() == 4);
-  for (const Bucket& bucket : packets) {
-    REQUIRE(bucket.parts == 4);
-    for (const BucketEntry& entry : bucket.entries) {
-      REQUIRE((entry.tag >> 48 & 0xff) / 64 == bucket.part);
-      listed.insert(entry.tag);
+  std::vector<Mark> listed;
+  std::uint32_t next = 0, salt = 0;
+  for (const Listing& listing : proven.one.sent_to<Listing>(proven.other().endpoint)) {
+    salt = listing.salt;
+    for (const BucketMarks& part : listing.buckets) {
+      REQUIRE(part.bucket == 9);
+      REQUIRE(part.parts == 4);
+      REQUIRE(part.part == next++);
+      REQUIRE(part.marks.size() < kMaxMarks / 2);
+      listed.insert(listed.end(), part.marks.begin(), part.marks.end());
     }
   }
-  REQUIRE(listed == tags);
+  REQUIRE(next == 4);
+  std::vector<Mark> expected = proven.marks_of(9, salt).marks;
+  std::sort(listed.begin(), listed.end());
+  std::sort(expected.begin(), expected.end());
+  REQUIRE(listed == expected);
 }
 
-TEST_CASE("a list is answered with what is newer here, and by asking for what is newer there") {
+TEST_CASE("a listing is answered with what it lacks, and by asking for what is unknown here") {
   Proven proven(2000);
   const std::size_t bucket = 100;
   const std::vector<Claim> members = proven.in_bucket(bucket);
   REQUIRE(members.size() >= 4);
-  Bucket list{static_cast<std::uint8_t>(bucket), 0, 1, {}};
-  for (const Claim& claim : members) list.entries.push_back(entry_of(claim));
-  proven.hear(list);
+  Listing listing{77, {proven.marks_of(bucket, 77)}};
+  proven.hear(listing);
   REQUIRE(proven.one.sent().empty());
 
-  --list.entries[0].epoch;                        // older there
-  ++list.entries[1].incarnation;                  // newer there
-  list.entries[2].tag = list.entries[2].tag ^ 1;  // unknown here, and one unknown there
-  proven.hear(list);
-  REQUIRE(proven.records() == std::set<PeerId>{members[0].id, members[2].id});
+  std::vector<Mark>& marks = listing.buckets[0].marks;
+  Claim newer = members[1];
+  ++newer.incarnation;
+  const Mark unknown = MemberTable::mark_of(newer, 77);
+  marks[1] = unknown;              // another claim of it there
+  marks.erase(marks.begin() + 2);  // nothing of it there
+  proven.hear(listing);
+  REQUIRE(proven.records() == std::set<PeerId>{members[1].id, members[2].id});
   const auto wants = proven.one.sent_to<Want>(proven.other().endpoint);
   REQUIRE(wants.size() == 1);
-  REQUIRE(std::set<std::uint64_t>(wants[0].tags.begin(), wants[0].tags.end()) ==
-          std::set<std::uint64_t>{list.entries[1].tag, list.entries[2].tag});
+  REQUIRE(wants[0].salt == 77);
+  REQUIRE(wants[0].buckets == std::vector<BucketMarks>{{bucket, 0, 1, {unknown}}});
+}
+
+TEST_CASE("a part of a listing says nothing of the other parts") {
+  Proven proven(2000);
+  const std::size_t bucket = 100;
+  Listing listing{1, {{bucket, 1, 2, {}}}};
+  proven.hear(listing);
+  std::set<PeerId> expected;
+  for (const Claim& claim : proven.in_bucket(bucket))
+    if (claim.id.bytes[1] >= 0x80) expected.insert(claim.id);
+  REQUIRE(expected.size() >= 2);
+  REQUIRE(proven.records() == expected);
+}
+
+TEST_CASE("one who is listed as live and known to be dead is told of") {
+  Proven proven;
+  const Friend& dead = proven.one.friend_at(5);
+  const std::size_t bucket = dead.id.bytes[0];
+  const Listing listing{1, {proven.marks_of(bucket, 1)}};
+  proven.hear(Gossip{{dead.news(MemberStatus::kDead, 1)}});
+  proven.hear(listing);
+  REQUIRE(proven.records() == std::set<PeerId>{dead.id});
+  // And nothing of it to one who does not list it.
+  proven.one.forget();
+  proven.hear(Listing{1, {{static_cast<std::uint8_t>(bucket), 0, 1, {}}}});
+  REQUIRE(proven.records().count(dead.id) == 0);
+}
+
+TEST_CASE("no more than kMaxWanted are wanted at one time") {
+  Proven proven;
+  Listing listing{1, std::vector<BucketMarks>(3)};
+  for (std::uint8_t i = 0; i < 3; ++i) {
+    listing.buckets[i].bucket = i;
+    for (std::size_t k = 0; k < kMaxMarks / 2; ++k)
+      listing.buckets[i].marks.push_back(static_cast<Mark>(proven.random.next()));
+  }
+  proven.hear(listing);
+  std::size_t wanted = 0;
+  for (const Want& want : proven.one.sent_to<Want>(proven.other().endpoint))
+    for (const BucketMarks& bucket : want.buckets) wanted += bucket.marks.size();
+  REQUIRE(wanted == kMaxWanted);
 }
 
 TEST_CASE("what is wanted is given, the dead and the departed too") {
   Proven proven;
   const Friend& dead = proven.one.friend_at(5);
   proven.hear(Gossip{{dead.news(MemberStatus::kDead, 1)}});
-  Want want{{tag_of(dead.id), tag_of(proven.one.friend_at(6).id), 12345}};
+  Want want{1, {}};
+  add_mark(want, dead.id);
+  add_mark(want, proven.one.friend_at(6).id);
+  add_mark(want, random_id(proven.random));
   proven.hear(want);
   REQUIRE(proven.records() == std::set<PeerId>{dead.id, proven.one.friend_at(6).id});
 }
