@@ -160,6 +160,7 @@ class Membership {
   struct Probe {
     MemberKey target;
     Time relay_at, fail_at;
+    bool again = false;  // it did not answer the one before either
     bool relayed = false;
     std::uint32_t relay_number = 0;
     std::size_t relays = 0, relays_heard = 0;
@@ -304,6 +305,7 @@ class Membership {
   std::uint32_t penalty_ = 0;
   std::optional<Probe> probe_;
   std::optional<PeerId> doubted_;
+  std::optional<MemberKey> silent_target_;  // of the last probe: it is probed again
   bool probe_successor_ = false;
   std::deque<SentPing> pings_;
   std::vector<RelayJob> relay_jobs_;

@@ -41,7 +41,13 @@ void Membership::start_probe() {
   if (!is_speaking()) return;
   if (probe_) fail_probe();
   const Member* target = nullptr;
-  if (doubted_) {
+  const auto silent = std::exchange(silent_target_, std::nullopt);
+  if (silent) {
+    target = table_.find(silent->id);
+    if (target && (target->key() != *silent || !is_live(target->status))) target = nullptr;
+  }
+  const bool again = target != nullptr;
+  if (!target && doubted_) {
     target = table_.find(*doubted_);
     doubted_.reset();
     if (target && !is_live(target->status)) target = nullptr;
@@ -53,7 +59,7 @@ void Membership::start_probe() {
     target = probe_successor_ ? table_.successor(config_.id) : random_other();
   }
   if (!target) return;
-  probe_ = Probe{target->key(), now_ + slowed(kAckTimeout), probe_at_};
+  probe_ = Probe{target->key(), now_ + slowed(kAckTimeout), probe_at_, again};
   ping(target->key(), target->claim->endpoint, Purpose::kProbe);
 }
 
@@ -99,9 +105,16 @@ void Membership::fail_probe() {
   const std::size_t blame = probe_->relays == 0 ? 1 : silent;
   penalty_ = std::min(penalty_ + static_cast<std::uint32_t>(blame), kMaxPenalty);
   const MemberKey target = probe_->target;
+  const bool again = probe_->again;
   probe_.reset();
-  if (const Member* member = table_.find(target.id); member && member->key() == target)
+  const Member* member = table_.find(target.id);
+  if (!member || member->key() != target) return;
+  // All are told of a suspicion and of what refutes it, so one is not raised for a few lost
+  // packets.
+  if (again || member->status == MemberStatus::kSuspect)
     accuse(target.id);
+  else
+    silent_target_ = target;
 }
 
 void Membership::on(const Sender& sender, const Relay& relay) {

@@ -31,11 +31,11 @@ struct Company {
     one.call([&](Membership& core, Time now) { core.doubt(target().id, now); });
     one.run_for(0s);
   }
-  // It does not answer a probe of ours: at the end of the probe we are its only accuser.
+  // It does not answer two probes of ours: at the end we are its only accuser.
   void accuse_target() {
     target().answers = false;
     probe_target();
-    one.run_for(kProbeInterval);
+    one.run_for(2 * kProbeInterval);
     REQUIRE(status() == MemberStatus::kSuspect);
   }
   void others_accuse(std::size_t how_many) {
@@ -106,10 +106,51 @@ TEST_CASE("when a member does not answer, others are asked to ping it, and it is
   REQUIRE_FALSE(asked.contains(company.target().endpoint));
   REQUIRE(pings == 1);
   REQUIRE(company.status() == MemberStatus::kAlive);
+  // Nor is it a suspect after that: the next probe is of it again.
+  one.forget();
   one.run_for(kProbeInterval - kAckTimeout);
+  REQUIRE(one.sent_to<Ping>(company.target().endpoint).size() == 1);
+  one.run_for(kProbeInterval - Duration(1));
+  REQUIRE(company.status() == MemberStatus::kAlive);
+  one.run_for(Duration(1));
   REQUIRE(company.status() == MemberStatus::kSuspect);
   // All relays spoke: it is not our own fault.
   REQUIRE(company.penalty() == 0);
+}
+
+TEST_CASE("a member that answers the second probe is not suspected") {
+  Company company;
+  company.target().answers = false;
+  company.probe_target();
+  company.one.run_for(kProbeInterval - Duration(1));
+  company.target().answers = true;
+  company.one.run_for(10 * kProbeInterval);
+  REQUIRE(company.status() == MemberStatus::kAlive);
+  // And the first is forgotten: again it takes two.
+  company.target().answers = false;
+  company.probe_target();
+  company.one.run_for(2 * kProbeInterval - Duration(1));
+  REQUIRE(company.status() == MemberStatus::kAlive);
+  company.one.run_for(Duration(1));
+  REQUIRE(company.status() == MemberStatus::kSuspect);
+}
+
+TEST_CASE("a member that others suspect is accused after one probe that it does not answer") {
+  Company company(2);
+  company.target().answers = false;
+  company.others_accuse(1);
+  REQUIRE(company.status() == MemberStatus::kSuspect);
+  company.one.forget();
+  const auto has_accused = [&] {
+    for (const Gossip& gossip : company.one.sent_of_kind<Gossip>())
+      for (const News& news : gossip.news)
+        if (news.id() == company.target().id && news.accuser == tag_of(OneMember::kId)) return true;
+    return false;
+  };
+  for (int i = 0; i < 1000 && !has_accused(); ++i) company.one.run_for(10ms);
+  REQUIRE(has_accused());
+  // A probe is a ping, and one more when that is not answered.
+  REQUIRE(company.one.sent_to<Ping>(company.target().endpoint).size() <= 3);
 }
 
 TEST_CASE("a member that answers somebody else, or late, is not suspected") {
@@ -128,7 +169,8 @@ TEST_CASE("a member that answers somebody else, or late, is not suspected") {
       const Ping ping = one.sent_to<Ping>(target.endpoint).at(0);
       one.hear(target.sender(), Ack{ping.number, 0, target.self(), {}, {}, {}});
     }
-    one.run_for(kProbeInterval - kAckTimeout);
+    company.target().answers = true;
+    one.run_for(3 * kProbeInterval - kAckTimeout);
     REQUIRE(company.status() == MemberStatus::kAlive);
   }
 }
@@ -145,14 +187,16 @@ TEST_CASE("answers that belong to no question change nothing") {
   one.hear(company.target().sender(), Ack{ping.number + 1, 0, {}, {}, {}, {}});
   // Another than the one that was asked.
   one.hear(one.friend_at(1).sender(), Ack{ping.number, 0, {}, {}, {}, {}});
-  one.run_for(kProbeInterval - kAckTimeout);
+  one.run_for(2 * kProbeInterval - kAckTimeout);
   REQUIRE(company.status() == MemberStatus::kSuspect);
 }
 
 TEST_CASE("relays that say nothing at all speak against ourselves, and slow us down") {
   Company company;
   for (Friend& other : company.one.friends()) other.relays = std::nullopt;
-  company.accuse_target();
+  company.target().answers = false;
+  company.probe_target();
+  company.one.run_for(kProbeInterval);
   REQUIRE(company.penalty() == kRelays);
   // The next probe, by now begun, takes as many times as long: nobody is asked before its time.
   company.one.forget();
