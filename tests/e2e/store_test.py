@@ -272,7 +272,7 @@ class SharedStore(EndToEnd):
         self.shared(first)
         _, link = self.seed(self.source, "--tracker", a)
         name, = self.keys(redis)
-        for number in range(60):
+        for number in range(80):
             redis.ask("HSET", name, b"large%d" % number, b"x" * 4_000_000)
         second, b = self.sharing_tracker()
         self.shared(second)
@@ -280,7 +280,8 @@ class SharedStore(EndToEnd):
         self.said(second, name.decode() + ": larger than what is read of the store")
         with open(f"/proc/{second.process.pid}/status", encoding="ascii") as status:
             most = int(re.search(r"VmHWM:\s+(\d+) kB", status.read())[1])
-        self.assertLess(most, 120_000)  # of 240 MB
+        # A reply of 16 MiB is held several times over while it is taken apart.
+        self.assertLess(most, 200_000)  # of 320 MB
 
     def test_the_store_s_clock_counts_and_not_the_machine_s(self):
         redis = self.redis()
