@@ -19,7 +19,7 @@
 namespace p2p::cli {
 namespace {
 
-struct Options {
+struct FetchOptions {
   std::string link, output, listen, cluster_key, zone;
   std::vector<std::string> trackers;
   std::optional<double> linger_seconds;
@@ -87,7 +87,7 @@ std::string done_text(const net::FetchProgress& progress) {
   return text;
 }
 
-Result<net::FetchConfig> fetch_config(const Options& options) {
+Result<net::FetchConfig> fetch_config(const FetchOptions& options) {
   net::FetchConfig config;
   P2P_ASSIGN(config.link, read_link(options.link));
   P2P_ASSIGN(const auto cluster_key, read_cluster_key(options.cluster_key));
@@ -112,7 +112,7 @@ Result<net::FetchConfig> fetch_config(const Options& options) {
   return config;
 }
 
-Result<int> fetch(const Options& options) {
+Result<int> fetch(const FetchOptions& options) {
   P2P_ASSIGN(net::FetchConfig config, fetch_config(options));
   ProgressLine line;
   net::Loop loop;
@@ -150,7 +150,7 @@ Result<int> fetch(const Options& options) {
 }  // namespace
 
 void add_fetch(CLI::App& app, Run& run) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<FetchOptions>();
   CLI::App* command = app.add_subcommand("fetch", "Fetch what a link names");
   command->add_option("LINK", options->link, "The link, or - to read it from stdin")
       ->required()

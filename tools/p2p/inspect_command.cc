@@ -16,7 +16,7 @@
 namespace p2p::cli {
 namespace {
 
-struct Options {
+struct InspectOptions {
   std::string subject, path, cluster_key, chunk_size;
   double patience_seconds = 5;
   bool json = false, files = false;
@@ -24,7 +24,7 @@ struct Options {
 
 constexpr std::size_t kShownRanges = 20;
 
-Result<Manifest> manifest_of(const Link& link, const Options& options) {
+Result<Manifest> manifest_of(const Link& link, const InspectOptions& options) {
   P2P_ASSIGN(const auto cluster_key, read_cluster_key(options.cluster_key));
   return manifest_from_peers(link, cluster_key, from_seconds(options.patience_seconds));
 }
@@ -43,7 +43,8 @@ const char* kind_text(Entry::Kind kind) {
   return "";
 }
 
-void print_manifest(const Manifest& manifest, const ContentId& content, const Options& options) {
+void print_manifest(const Manifest& manifest, const ContentId& content,
+                    const InspectOptions& options) {
   const Layout layout = manifest.layout();
   if (options.json) {
     nlohmann::json json = {
@@ -74,7 +75,7 @@ void print_manifest(const Manifest& manifest, const ContentId& content, const Op
                 entry.target.empty() ? "" : " -> ", entry.target.c_str());
 }
 
-Result<int> inspect_path(const Options& options) {
+Result<int> inspect_path(const InspectOptions& options) {
   ProgressLine line;
   P2P_ASSIGN(const ScanOptions how, scan_options(line, options.chunk_size));
   P2P_ASSIGN(const Scan scanned, scan_path(options.subject, how));
@@ -83,7 +84,7 @@ Result<int> inspect_path(const Options& options) {
   return kOk;
 }
 
-Result<int> inspect_link(const Options& options) {
+Result<int> inspect_link(const InspectOptions& options) {
   P2P_ASSIGN(const Link link, read_link(options.subject));
   if (!options.json) {
     for (const HostPort& tracker : link.trackers)
@@ -103,7 +104,7 @@ Result<int> inspect_link(const Options& options) {
 }
 
 // The manifest of the link: from the path itself where it gives the same id, else from peers.
-Result<Manifest> manifest_for_verify(const Link& link, const Options& options,
+Result<Manifest> manifest_for_verify(const Link& link, const InspectOptions& options,
                                      const ScanOptions& how) {
   if (auto scanned = scan_path(options.path, how);
       scanned && content_id_of(encode_manifest(*scanned->manifest)) == link.content)
@@ -156,7 +157,7 @@ void print_bad_chunks(const Bitfield& good) {
   }
 }
 
-Result<int> verify(const Options& options) {
+Result<int> verify(const InspectOptions& options) {
   P2P_ASSIGN(const Link link, read_link(options.subject));
   ProgressLine line;
   P2P_ASSIGN(ScanOptions how, scan_options(line, ""));
@@ -190,7 +191,7 @@ Result<int> verify(const Options& options) {
   return kCorrupt;
 }
 
-Run guarded(std::shared_ptr<Options> options, Result<int> (*body)(const Options&)) {
+Run guarded(std::shared_ptr<InspectOptions> options, Result<int> (*body)(const InspectOptions&)) {
   return [options, body] {
     auto result = body(*options);
     return result ? *result : fail(result.error());
@@ -200,7 +201,7 @@ Run guarded(std::shared_ptr<Options> options, Result<int> (*body)(const Options&
 }  // namespace
 
 void add_inspect(CLI::App& app, Run& run) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<InspectOptions>();
   CLI::App* command = app.add_subcommand(
       "inspect", "What a link names, or what id a path would get, without serving it");
   command->add_option("LINK-OR-PATH", options->subject, "A link, a file or a folder")->required();
@@ -220,7 +221,7 @@ void add_inspect(CLI::App& app, Run& run) {
 }
 
 void add_verify(CLI::App& app, Run& run) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<InspectOptions>();
   CLI::App* command =
       app.add_subcommand("verify", "Does what lies at a path match a link, chunk by chunk?");
   command->add_option("LINK", options->subject, "The link, or - to read it from stdin")

@@ -20,7 +20,7 @@
 namespace p2p::cli {
 namespace {
 
-struct Options {
+struct LookupOptions {
   ObserverOptions observer;
   std::string link;
   std::vector<std::string> trackers;
@@ -164,7 +164,7 @@ void print_tables(const Lookup& lookup) {
   std::printf("\n%s", table_text(rows).c_str());
 }
 
-Result<int> lookup(const Options& options) {
+Result<int> lookup(const LookupOptions& options) {
   P2P_ASSIGN(const Link link, read_link(options.link));
   P2P_ASSIGN(const Keyring keys, read_cluster_keys(options.observer.cluster_key));
   const auto cluster_key = keys.empty() ? std::nullopt : std::optional(keys[0]);
@@ -207,7 +207,7 @@ Result<int> lookup(const Options& options) {
 }  // namespace
 
 void add_lookup(CLI::App& app, Run& run) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<LookupOptions>();
   CLI::App* command =
       app.add_subcommand("lookup", "Who knows who has a content, and who has how much of it");
   command->add_option("LINK", options->link, "The link, or - to read it from stdin")

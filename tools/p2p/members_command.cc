@@ -19,7 +19,7 @@ namespace {
 using Member = gossip::MemberTable::Member;
 using gossip::MemberStatus;
 
-struct Options {
+struct MembersOptions {
   ClusterOptions cluster;
   std::vector<std::string> statuses;
   bool json = false;
@@ -70,7 +70,7 @@ void print_table(const std::vector<Member>& members) {
   std::fputs(table_text(rows).c_str(), stdout);
 }
 
-Result<int> members(const Options& options) {
+Result<int> members(const MembersOptions& options) {
   P2P_ASSIGN(net::GossipConfig config, cluster_config(options.cluster));
   SteppedLoop loop;
   Observer observer(loop, std::move(config),
@@ -93,7 +93,7 @@ Result<int> members(const Options& options) {
 }  // namespace
 
 void add_members(CLI::App& app, Run& run) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<MembersOptions>();
   CLI::App* command =
       app.add_subcommand("members", "Who is in the cluster, and who was until a day ago");
   add_cluster_options(*command, options->cluster);

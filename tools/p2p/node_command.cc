@@ -15,12 +15,12 @@ namespace {
 // It has joined by then.
 constexpr Duration kSettled = std::chrono::seconds(10);
 
-struct Options {
+struct NodeOptions {
   GossipOptions gossip;
   std::string listen, advertised, cluster_key;
 };
 
-Result<int> run_node(const Options& options) {
+Result<int> run_node(const NodeOptions& options) {
   net::Loop loop;
   KeyFileWatch keys(loop, options.cluster_key);
   std::optional<IpAddress> advertised;
@@ -58,7 +58,7 @@ Result<int> run_node(const Options& options) {
 }  // namespace
 
 void add_node(CLI::App& app, Run& run) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<NodeOptions>();
   CLI::App* command = app.add_subcommand(
       "node", "Be a member of a cluster that needs no tracker, and print where others join");
   add_gossip_options(*command, options->gossip);

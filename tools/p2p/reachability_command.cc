@@ -12,7 +12,7 @@
 namespace p2p::cli {
 namespace {
 
-struct Options {
+struct ReachabilityOptions {
   ClusterOptions cluster;
   bool json = false;
 };
@@ -37,7 +37,7 @@ void print_table(const gossip::MemberTable& table, const std::set<PeerId>& silen
   if (!silent.empty()) std::fputs(table_text(rows).c_str(), stdout);
 }
 
-Result<int> reachability(const Options& options) {
+Result<int> reachability(const ReachabilityOptions& options) {
   P2P_ASSIGN(net::GossipConfig config, cluster_config(options.cluster));
   SteppedLoop loop;
   Observer observer(loop, std::move(config),
@@ -74,7 +74,7 @@ Result<int> reachability(const Options& options) {
 }  // namespace
 
 void add_reachability(CLI::App& app, Run& run) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ReachabilityOptions>();
   CLI::App* command = app.add_subcommand(
       "reachability", "Ping every member of the cluster from here, and say who does not answer");
   add_cluster_options(*command, options->cluster);

@@ -19,7 +19,7 @@
 namespace p2p::cli {
 namespace {
 
-struct Options {
+struct SeedOptions {
   std::string path, link, listen, chunk_size, cluster_key, zone;
   std::vector<std::string> trackers, advertised;
   unsigned lanes = default_lanes();
@@ -56,7 +56,7 @@ Result<Scan> scan_with_cache(const std::filesystem::path& path, ScanOptions how,
   return scanned;
 }
 
-Result<Source> scan(const Options& options) {
+Result<Source> scan(const SeedOptions& options) {
   ProgressLine line;
   P2P_ASSIGN(ScanOptions how, scan_options(line, options.chunk_size));
   P2P_ASSIGN(Scan scanned, scan_with_cache(options.path, std::move(how), options.rehash));
@@ -65,7 +65,7 @@ Result<Source> scan(const Options& options) {
 
 // The content of a link that this host has already: the manifest comes from the path where that
 // gives the same id, else from the link's peers; then every chunk is checked.
-Result<Source> source_of_link(const Options& options, const Link& link,
+Result<Source> source_of_link(const SeedOptions& options, const Link& link,
                               const net::SeedConfig& seed) {
   if (auto scanned = scan(options);
       scanned && content_id_of(encode_manifest(*scanned->manifest)) == link.content)
@@ -89,7 +89,7 @@ Result<HostPort> parse_advertised(const std::string& text) {
   return parsed;
 }
 
-Result<net::SeedConfig> seed_config(const Options& options) {
+Result<net::SeedConfig> seed_config(const SeedOptions& options) {
   net::SeedConfig config;
   P2P_ASSIGN(config.cluster_key, read_cluster_key(options.cluster_key));
   P2P_ASSIGN(config.zone, parse_zone(options.zone));
@@ -106,7 +106,7 @@ Result<net::SeedConfig> seed_config(const Options& options) {
 }
 
 // A member of the cluster that the flags or the link name.
-Status be_member(const Options& options, const std::vector<HostPort>& of_link,
+Status be_member(const SeedOptions& options, const std::vector<HostPort>& of_link,
                  net::SeedConfig& config) {
   std::optional<IpAddress> advertised;
   for (const HostPort& address : config.advertised)
@@ -120,7 +120,7 @@ Status be_member(const Options& options, const std::vector<HostPort>& of_link,
 }
 
 // Prints the link and serves until a signal. `started` gets the port once it is known.
-Result<int> serve(const Options& options, net::SeedConfig config,
+Result<int> serve(const SeedOptions& options, net::SeedConfig config,
                   const std::function<void(std::uint16_t)>& started) {
   const std::shared_ptr<const Manifest> manifest = config.manifest;
   net::Loop loop;
@@ -146,7 +146,7 @@ Result<int> serve(const Options& options, net::SeedConfig config,
 
 // One more seeder of a link: its secret and addresses are the link's, and nothing needs to be
 // remembered.
-Result<int> seed_link(const Options& options, net::SeedConfig config) {
+Result<int> seed_link(const SeedOptions& options, net::SeedConfig config) {
   P2P_ASSIGN(const Link link, read_link(options.link));
   P2P_ASSIGN(Source source, source_of_link(options, link, config));
   config.manifest = source.manifest;
@@ -159,7 +159,7 @@ Result<int> seed_link(const Options& options, net::SeedConfig config) {
 }
 
 // A content of this host's own: the same secret and port as last time make the same link.
-Result<int> seed_path(const Options& options, net::SeedConfig config) {
+Result<int> seed_path(const SeedOptions& options, net::SeedConfig config) {
   P2P_ASSIGN(Source source, scan(options));
   config.manifest = source.manifest;
   config.files = std::move(source.files);
@@ -176,7 +176,7 @@ Result<int> seed_path(const Options& options, net::SeedConfig config) {
   });
 }
 
-Result<int> seed(const Options& options) {
+Result<int> seed(const SeedOptions& options) {
   P2P_ASSIGN(net::SeedConfig config, seed_config(options));
   return options.link.empty() ? seed_path(options, std::move(config))
                               : seed_link(options, std::move(config));
@@ -185,7 +185,7 @@ Result<int> seed(const Options& options) {
 }  // namespace
 
 void add_seed(CLI::App& app, Run& run) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<SeedOptions>();
   CLI::App* command =
       app.add_subcommand("seed", "Offer a file or folder, and print the link to it");
   command->add_option("PATH", options->path, "The file or folder")->required();
