@@ -1,5 +1,6 @@
 """Cluster keys in a file: listed, added, put to use and removed, also under a running tracker."""
 
+import os
 import subprocess
 import unittest
 
@@ -70,6 +71,21 @@ class Keys(EndToEnd):
         self.assertEqual(self.names(file=file), [names[2], names[0], names[1]])
         self.keys("remove", names[0], file=file)
         self.assertEqual(file.read_text(), f"# of the lab\n{three}\n\n# to come\n{two} # of June\n")
+
+    def test_who_could_read_the_file_still_can(self):
+        others = [group for group in os.getgroups() if group != os.getegid()]
+        if os.geteuid() == 0:
+            others.append(12345)
+        if others:
+            os.chown(self.key, -1, others[-1])
+        else:
+            print("this user is in one group: that another one stays is not seen here")
+        self.key.chmod(0o640)
+        before = self.key.stat()
+        self.keys("add")
+        after = self.key.stat()
+        self.assertNotEqual(before.st_ino, after.st_ino)
+        self.assertEqual((before.st_mode, before.st_gid), (after.st_mode, after.st_gid))
 
     def test_a_symlink_stays_one(self):
         link = self.folder / "link.key"

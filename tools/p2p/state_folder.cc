@@ -94,7 +94,12 @@ Status write_private_file(const std::filesystem::path& path, const std::string& 
   const int file =
       open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (file < 0) return io_error("write", temporary);
+  // Whoever could read what is replaced can read the new file: a service may run in its group.
+  struct stat old {};
+  const bool keeps = replace && stat(path.c_str(), &old) == 0;
   const bool written = write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
+                       (!keeps || (fchown(file, static_cast<uid_t>(-1), old.st_gid) == 0 &&
+                                   fchmod(file, old.st_mode & 0777) == 0)) &&
                        fsync(file) == 0;
   const Error why = io_error("write", temporary);
   close(file);
