@@ -30,8 +30,6 @@ constexpr std::uint64_t kMaxU16 = 0xffff, kMaxU32 = 0xffffffff, kMaxU64 = ~std::
 constexpr std::size_t kMarkBytes = 2, kDigestBytes = 4;
 constexpr std::uint32_t kBucketElements = 4;
 constexpr std::size_t kUsualPacketBytes = 256;
-// A Greet's array, kind, number and the head of its filling.
-constexpr std::size_t kGreetFilling = kGreetBytes - 1 - 1 - 5 - 3;
 
 // ---- sizes of canonical msgpack ----
 
@@ -67,6 +65,16 @@ std::size_t size_of(const std::vector<BucketMarks>& buckets) {
   return bytes;
 }
 
+constexpr std::size_t kBinHead8 = 2, kBinHead16 = 3;  // of up to 255 bytes, and above
+// What brings a packet to its full length.
+std::size_t filling_of(const Relay& r) {
+  return kRelayBytes - 2 - size_of_uint(r.number) - size_of_bin(PeerId::kSize) -
+         size_of_uint(r.target.epoch) - size_of(r.endpoint) - kBinHead8;
+}
+std::size_t filling_of(const Greet& g) {
+  return kGreetBytes - 2 - size_of_uint(g.number) - kBinHead16;
+}
+
 // Without the array's head and the kind, which are a byte each.
 std::size_t body_bytes(const Ping& p) {
   return size_of_uint(p.number) + 1 + size_of(p.self) + size_of(p.you) + size_of(p.seen) +
@@ -76,10 +84,7 @@ std::size_t body_bytes(const Ack& a) {
   return size_of_uint(a.number) + size_of_uint(a.challenge) + size_of(a.self) + size_of(a.you) +
          size_of(a.seen) + size_of(a.view);
 }
-std::size_t body_bytes(const Relay& r) {
-  return size_of_uint(r.number) + size_of_bin(PeerId::kSize) + size_of_uint(r.target.epoch) +
-         size_of(r.endpoint);
-}
+std::size_t body_bytes(const Relay&) { return kRelayBytes - 2; }
 std::size_t body_bytes(const RelayAnswer& r) { return size_of_uint(r.number) + 1; }
 std::size_t body_bytes(const Greet&) { return kGreetBytes - 2; }
 std::size_t body_bytes(const Welcome& w) {
@@ -173,11 +178,12 @@ void write(CanonicalWriter& out, const Ack& a) {
   write(out, a.view);
 }
 void write(CanonicalWriter& out, const Relay& r) {
-  head(out, 5, kRelay);
+  head(out, 6, kRelay);
   out.uint(r.number);
   out.bin(r.target.id.view());
   out.uint(r.target.epoch);
   write(out, r.endpoint);
+  out.bin(Bytes(filling_of(r)));
 }
 void write(CanonicalWriter& out, const RelayAnswer& r) {
   head(out, 3, kRelayAnswer);
@@ -187,8 +193,7 @@ void write(CanonicalWriter& out, const RelayAnswer& r) {
 void write(CanonicalWriter& out, const Greet& g) {
   head(out, 3, kGreet);
   out.uint(g.number);
-  // Its number takes 1 to 5 bytes; the whole is always as long.
-  out.bin(Bytes(kGreetFilling + 5 - size_of_uint(g.number)));
+  out.bin(Bytes(filling_of(g)));
 }
 void write(CanonicalWriter& out, const Welcome& w) {
   head(out, 7, kWelcome);
@@ -321,6 +326,7 @@ void read(CanonicalReader& in, Relay& r) {
   r.target.id = read_id<PeerId>(in, "target");
   r.target.epoch = in.uint(kMaxU64, "epoch");
   r.endpoint = read_dialable(in, "endpoint");
+  read_filling(in, filling_of(r));
 }
 void read(CanonicalReader& in, RelayAnswer& r) {
   r.number = read_u32(in, "number");
@@ -328,7 +334,7 @@ void read(CanonicalReader& in, RelayAnswer& r) {
 }
 void read(CanonicalReader& in, Greet& g) {
   g.number = read_u32(in, "number");
-  read_filling(in, kGreetFilling + 5 - size_of_uint(g.number));
+  read_filling(in, filling_of(g));
 }
 void read(CanonicalReader& in, Welcome& w) {
   w.number = read_u32(in, "number");
@@ -401,7 +407,7 @@ constexpr Packet (*kReaders[])(CanonicalReader&) = {
     read_packet<Greet>,   read_packet<Welcome>, read_packet<Gossip>,  read_packet<Digests>,
     read_packet<Listing>, read_packet<Want>,    read_packet<Records>, read_packet<AskAbsent>,
     read_packet<Absent>};
-constexpr std::uint32_t kElements[] = {12, 11, 5, 3, 3, 7, 2, 4, 3, 3, 2, 4, 5};
+constexpr std::uint32_t kElements[] = {12, 11, 6, 3, 3, 7, 2, 4, 3, 3, 2, 4, 5};
 static_assert(std::size(kReaders) == kKinds && std::size(kElements) == kKinds &&
               std::variant_size_v<Packet> == kKinds);
 

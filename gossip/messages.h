@@ -18,6 +18,7 @@ inline constexpr std::size_t kMaxPacketBytes = 1300;
 // What a datagram adds to it, with the headers of UDP and IPv4: for budgets.
 inline constexpr std::size_t kDatagramBytes = 100;
 inline constexpr std::size_t kPingFilling = 24;
+inline constexpr std::size_t kRelayBytes = 120;
 // A Greet is filled up to this, so that its answer is not larger.
 inline constexpr std::size_t kGreetBytes = 340;
 inline constexpr std::size_t kUsualNewsBytes = 64;  // of one item, for budgets
@@ -70,7 +71,8 @@ struct Ack {
   Endpoint seen;
   ViewSummary view;
 };
-// "Ping this one for me." Answered by a RelayAnswer: whether it did.
+// "Ping this one for me." Answered by a RelayAnswer: whether it did. It is filled up to
+// kRelayBytes, so that the ping, which goes wherever its sender says, is not larger.
 struct Relay {
   std::uint32_t number = 0;
   MemberKey target;

@@ -255,6 +255,17 @@ TEST_CASE("the largest packets of all kinds stay below the limit") {
   }
 }
 
+TEST_CASE("a Relay is as long as any, and not shorter than the ping that it asks for") {
+  const Endpoint far = address6(0xffffffff);
+  for (const Relay& relay : {Relay{0xffffffff, {id_of(0xff), ~std::uint64_t{0}}, far},
+                             Relay{0, {id_of(0), 0}, address(1)}})
+    REQUIRE(encode_packet(relay).size() == kRelayBytes);
+  const Ping largest{0xffffffff,   true,
+                     kLargestSelf, {kMaxIncarnation, MemberStatus::kLeft},
+                     far,          {~std::uint64_t{0}, 0xffffffff}};
+  REQUIRE(encode_packet(largest).size() <= kRelayBytes);
+}
+
 TEST_CASE("a packet beyond kMaxPacketBytes is refused, whatever is in it") {
   // Longer than any list of news may be: the length is what is refused.
   REQUIRE(refusal(Gossip{std::vector<News>(kMaxNewsInPacket, largest_news())}) ==
