@@ -4,24 +4,14 @@
 #include <cstring>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "base/check.h"
-#include "net/address.h"
 
 namespace p2p::net {
-
-namespace {
-
-Error not_found(const HostPort& target, int status) {
-  return Error{ErrorCode::kUnreachable,
-               absl::StrCat("the name '", target.host, "' was not found: ", uv_text(status))};
-}
-
-}  // namespace
 
 std::string uv_text(int status) { return uv_strerror(status); }
 
 Loop::Loop() {
+  lookups_.emplace([this](std::function<void()> task) { post(std::move(task)); });
   P2P_CHECK(uv_loop_init(&loop_) == 0);
   wake_.data = this;
   P2P_CHECK(uv_async_init(&loop_, &wake_, [](uv_async_t* handle) {
@@ -41,6 +31,7 @@ Loop::Loop() {
 }
 
 Loop::~Loop() {
+  lookups_.reset();
   for (auto& signal : signals_) uv_close(reinterpret_cast<uv_handle_t*>(signal.get()), nullptr);
   uv_close(reinterpret_cast<uv_handle_t*>(&wake_), nullptr);
   uv_close(reinterpret_cast<uv_handle_t*>(&before_wait_), nullptr);
@@ -105,36 +96,7 @@ void Loop::resolve(const HostPort& target,
     });
     return;
   }
-  struct Lookup {
-    uv_getaddrinfo_t request;
-    HostPort target;
-    std::function<void(Result<std::vector<Endpoint>>)> done;
-  };
-  auto* lookup = new Lookup{{}, target, std::move(done)};
-  lookup->request.data = lookup;
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  const int status = uv_getaddrinfo(
-      &loop_, &lookup->request,
-      [](uv_getaddrinfo_t* request, int result, addrinfo* found) {
-        std::unique_ptr<Lookup> finished(static_cast<Lookup*>(request->data));
-        std::vector<Endpoint> endpoints;
-        for (addrinfo* at = found; result == 0 && at; at = at->ai_next) {
-          Endpoint endpoint = endpoint_of(at->ai_addr);
-          endpoint.port = finished->target.port;
-          endpoints.push_back(endpoint);
-        }
-        if (found) uv_freeaddrinfo(found);
-        if (endpoints.empty()) return finished->done(not_found(finished->target, result));
-        finished->done(std::move(endpoints));
-      },
-      lookup->target.host.c_str(), nullptr, &hints);
-  if (status == 0) return;
-  // A name that cannot even be asked for.
-  const std::unique_ptr<Lookup> failed(lookup);
-  post([failed_done = std::move(failed->done), why = not_found(target, status)] {
-    failed_done(why);
-  });
+  lookups_->start(target, std::move(done));
 }
 
 void Loop::on_termination(std::function<void(int)> handler) {

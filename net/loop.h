@@ -8,12 +8,14 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
 #include "base/endpoint.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "net/name_lookups.h"
 
 namespace p2p::net {
 
@@ -42,8 +44,8 @@ class Loop {
   // Runs `job` on libuv's thread pool, then `done` on the loop.
   void work(std::function<void()> job, std::function<void()> done);
 
-  // Resolves a name on the thread pool; an address is answered without asking anybody. `done` runs
-  // on the loop, with every address found, or why there is none.
+  // Resolves a name; an address is answered without asking anybody. `done` runs on the loop, with
+  // every address found, or why there is none; never, when the loop is gone before.
   void resolve(const HostPort& target, std::function<void(Result<std::vector<Endpoint>>)> done);
 
   // Calls `handler` on the loop for SIGINT and SIGTERM from now on.
@@ -65,6 +67,7 @@ class Loop {
   std::function<void(int)> on_signal_;
   std::mutex mutex_;
   std::vector<std::function<void()>> posted_;  // guarded by mutex_
+  std::optional<NameLookups> lookups_;         // until the destructor begins
 };
 
 // One deadline at a time. Must be destroyed on the loop's thread, before the loop.
