@@ -29,8 +29,7 @@ struct StoreRecord {
   std::uint64_t writer = 0;  // the tracker's number, drawn at its start: it skips its own news
   SwarmId swarm;
   StoredPeer peer;
-  // Milliseconds since 1970 (UTC), at most kMaxStoreTimeMs. The trackers' clocks should agree to a
-  // few seconds; one that is late keeps entries longer by as much.
+  // Milliseconds since 1970 (UTC) by the server's clock, at most kMaxStoreTimeMs.
   std::uint64_t expires_ms = 0;
   bool operator==(const StoreRecord&) const = default;
 };

@@ -141,6 +141,10 @@ TEST_CASE("the page's gossip is ours") {
                                          view})));
   require_on_page(
       hex(encode_packet(Gossip{{{claim, MemberStatus::kSuspect, tag_of(filled<PeerId>(0x77))}}})));
+  const std::uint32_t salt = 0x8f3a2b10;
+  const BucketMarks marks{0x66, 0, 1, {MemberTable::mark_of(*claim, salt)}};
+  require_on_page(hex(encode_packet(Listing{salt, {marks}})));
+  require_on_page(hex(encode_packet(Want{salt, {marks}})));
 }
 
 TEST_CASE("the page's store records are ours") {
