@@ -164,6 +164,21 @@ class Lookups(Cluster):
                 return owners, peers
             self.assertLess(time.monotonic(), deadline, f"not in time: {peers}")
 
+    def test_of_a_link_that_names_seeders_alone_these_say_who_has_it(self):
+        source = self.random_file("source.bin", 24 * MIB)
+        proxy = Proxy(bytes_per_second=2 * MIB)
+        place = f"127.0.0.1:{proxy.port}"
+        seeder, link = self.seed_behind(proxy, source)
+        owners, peers = self.look_up(link)
+        self.assertEqual([(owner["owner"], owner["status"], owner["answered"]) for owner in owners],
+                         [(place, "seeder", True)])
+        self.assertEqual({peer: said["complete"] for peer, said in peers.items()}, {place: True})
+        running = self.fetch(link, self.folder / "got")
+        self.wait_peers(link, lambda peers: sorted(peer["complete"] for peer in peers.values()) == [False, True])
+        running.stop()
+        seeder.stop()
+        self.assertEqual(self.look_up(link, code=UNREACHABLE)[0][0]["answered"], False)
+
     def test_three_members_own_a_content_and_two_say_who_has_how_much_of_it(self):
         places = self.start_nodes(5)
         source = self.random_file("source.bin", 24 * MIB)

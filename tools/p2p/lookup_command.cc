@@ -31,7 +31,7 @@ struct LookupOptions {
 struct Owner {
   std::string name;    // of a member its id, of a tracker its address
   std::string shown;   // shorter
-  std::string status;  // of a member; "tracker"
+  std::string status;  // of a member; "tracker", "seeder"
   net::OwnerAddress address;
   std::optional<std::size_t> question;
 };
@@ -125,6 +125,14 @@ std::vector<Owner> trackers_that_own(const SwarmId& swarm, const std::vector<Hos
   return owners;
 }
 
+std::vector<Owner> seeders_that_own(const std::vector<HostPort>& seeders, const Secret& psk) {
+  std::vector<Owner> owners;
+  for (const HostPort& seeder : seeders)
+    owners.push_back(
+        {seeder.to_string(), seeder.to_string(), "seeder", {seeder, psk}, std::nullopt});
+  return owners;
+}
+
 std::string share_text(const Found& peer) {
   if (peer.complete) return "complete";
   return peer.have_percent ? absl::StrCat(*peer.have_percent, " %") : "not all";
@@ -177,20 +185,25 @@ Result<int> lookup(const LookupOptions& options) {
 
   SteppedLoop loop;
   Lookup asking(loop, swarm, patience);
-  // Only trackers are asked where only they are named.
-  if (trackers.empty() || !options.observer.join.empty() || !link.members.empty()) {
+  // A member of this host is asked where nobody else is named.
+  if (!options.observer.join.empty() || !link.members.empty() ||
+      (trackers.empty() && link.seeders.empty())) {
     P2P_ASSIGN(net::GossipConfig config, observer_config(options.observer, link.members));
     Observer observer(loop, std::move(config), patience);
     if (const Status joined = observer.join(); joined) {
       P2P_TRY(
           asking.ask(members_that_own(observer.table(), swarm, owner_psk), gossip::kAskedOwners));
-    } else if (trackers.empty() || joined.error().code != ErrorCode::kUnreachable) {
+    } else if ((trackers.empty() && link.seeders.empty()) ||
+               joined.error().code != ErrorCode::kUnreachable) {
       return joined.error();
     } else {
       net::log_warn(joined.error().message);
     }
   }
   P2P_TRY(asking.ask(trackers_that_own(swarm, trackers, owner_psk), net::kTrackerSpread));
+  // Those who announce to nobody else are known to the link's seeders.
+  if (asking.owners().empty())
+    P2P_TRY(asking.ask(seeders_that_own(link.seeders, psk), link.seeders.size()));
   if (options.json)
     print_json(asking);
   else
@@ -224,7 +237,8 @@ void add_lookup(CLI::App& app, Run& run) {
       "  p2p lookup 'p2p://...#...' --join first.example:7946\n\n"
       "In a cluster three members own the list of a content's peers; they stand in the order in "
       "which they are asked, those that are suspected of being dead last, and two of them are "
-      "asked. Of trackers the best two are. An owner names up to 50 peers at random, and how much "
+      "asked. Of trackers the best two are; the link's seeders, where nobody else can be. An owner "
+      "names up to 50 peers at random, and how much "
       "each had when it announced last, up to some minutes ago.\n\n"
       "Exit codes: 0: somebody answered, though it may know of no peer; 4: no owner answers.");
   command->callback([options, &run] {
