@@ -19,7 +19,7 @@ double Membership::Budget::left(Time now) {
 }
 
 void Membership::Budget::spend(std::size_t bytes, Time now) {
-  have_ = left(now) - static_cast<double>(bytes);
+  have_ = std::max(left(now) - static_cast<double>(bytes), 0.0);
 }
 
 bool Membership::Budget::take(std::size_t bytes, Time now) {

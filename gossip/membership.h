@@ -207,7 +207,7 @@ class Membership {
    public:
     explicit Budget(double bytes_per_second) : rate_(bytes_per_second), have_(rate_ / 4) {}
     bool take(std::size_t bytes, Time now);
-    // For what goes out in any case; later takers wait for it.
+    // For what goes out in any case: less is left for those who take.
     void spend(std::size_t bytes, Time now);
     double left(Time now);
 

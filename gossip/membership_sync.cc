@@ -96,7 +96,9 @@ void Membership::send_digests(const Sender& to, std::uint32_t proof) {
   Digests digests{proof, static_cast<std::uint32_t>(table_.live())};
   for (std::size_t i = 0; i < kBuckets; ++i)
     digests.digests[i] = MemberTable::short_digest(table_.digests()[i]);
-  if (!send_budgeted(to, digests)) return;
+  // Few, and not to be held up by those who greet us.
+  sync_budget_.spend(encoded_bytes(Packet(digests)) + kDatagramBytes, now_);
+  send(to.from, {to.id, to.epoch}, std::move(digests));
   gained_ = 0;
   synced_at_ = now_;
 }

@@ -229,6 +229,39 @@ TEST_CASE("what is asked again and again costs no more than kSyncBytesPerSecond"
   REQUIRE(static_cast<double>(bytes) >= 0.8 * most);
 }
 
+TEST_CASE("one that is flooded with greetings synchronises all the same") {
+  Random random(kSeed);
+  OneMember one;
+  one.know(200, random);
+  for (Friend& other : one.friends()) other.answers = false;
+  std::size_t welcomes = 0, digests = 0;
+  for (int i = 0; i < 2000; ++i) {
+    one.forget();
+    one.hear({address(90'000), id_of(9), kEpoch, true}, Greet{static_cast<std::uint32_t>(i)});
+    one.hear(one.friend_at(0).sender(), one.friend_at(0).ping());  // of another view
+    one.run_for(1ms);
+    const std::vector<Sent> sent = one.sent();
+    for (const Sent& s : sent) {
+      const auto* ping = std::get_if<Ping>(&s.what.packet);
+      if (!ping) continue;
+      // Whoever is asked has another view, and says so.
+      const Sender sender{s.what.where, s.what.to->id, s.what.to->epoch, false};
+      one.hear(sender, Ack{ping->number, 0, {}, {}, {}, {1, 200}});
+    }
+    welcomes += one.sent_of_kind<Welcome>().size();
+    digests += one.sent_of_kind<Digests>().size();
+  }
+  REQUIRE(welcomes == 2000);
+  REQUIRE(digests >= 2);
+  for (Friend& other : one.friends()) other.answers = true;
+  // And it answers again as soon as that is over.
+  one.run_for(300ms);
+  one.call([&](Membership& core, Time now) { core.reach(one.friend_at(1).id, now); });
+  one.forget();
+  one.hear(one.friend_at(1).sender(), digests_of(MemberTable(), 0));
+  REQUIRE(one.sent_to<Records>(one.friend_at(1).endpoint).size() >= 3);
+}
+
 TEST_CASE("news is told in no more than kNewsBytesPerSecond") {
   Random random(kSeed);
   OneMember one;
