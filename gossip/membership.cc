@@ -265,7 +265,8 @@ void Membership::greet() {
   }
   std::vector<Endpoint> seeds = seeds_;
   random_.shuffle(seeds);
-  if (seeds.size() > kGreetAtOnce) seeds.resize(kGreetAtOnce);
+  const std::size_t most = greet_wait_ == kFirstGreet ? 1 : kGreetAtOnce;
+  if (seeds.size() > most) seeds.resize(most);
   for (const Endpoint& seed : seeds) greet(seed);
   greet_at_ = now_ + from_seconds(to_seconds(greet_wait_) * (0.75 + 0.5 * random_.unit()));
   greet_wait_ = std::min(greet_wait_ * 3 / 2, kLastGreet);

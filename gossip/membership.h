@@ -54,7 +54,8 @@ inline constexpr std::size_t kMaxGuests = 256;
 // Finding others.
 inline constexpr Duration kFirstGreet = std::chrono::seconds(1);
 inline constexpr Duration kLastGreet = std::chrono::seconds(10);
-inline constexpr std::size_t kGreetAtOnce = 2;
+// One seed at first: it may be everybody's; and when that one has not answered, several.
+inline constexpr std::size_t kGreetAtOnce = 3;
 // In company about so many of all members greet a seed in each interval.
 inline constexpr Duration kGreetInCompany = std::chrono::seconds(30);
 inline constexpr double kGreetersInCompany = 30;

@@ -140,7 +140,7 @@ TEST_CASE("a Welcome counts once, from where the greeting went, with its number"
   REQUIRE(known() == 2);
 }
 
-TEST_CASE("alone it greets up to kGreetAtOnce seeds, more and more rarely") {
+TEST_CASE("alone it greets a seed, then kGreetAtOnce at a time, more and more rarely") {
   std::vector<Endpoint> seeds;
   for (std::uint32_t i = 0; i < 8; ++i) seeds.push_back(address(50 + i));
   OneMember one;
@@ -158,7 +158,7 @@ TEST_CASE("alone it greets up to kGreetAtOnce seeds, more and more rarely") {
   double wait = to_seconds(kFirstGreet);
   Time before = times.begin()->first;
   for (const auto& [at, count] : times) {
-    REQUIRE(count == kGreetAtOnce);
+    REQUIRE(count == (at == before ? 1 : kGreetAtOnce));
     if (at == before) continue;
     const double waited = to_seconds(at - before);
     REQUIRE(waited >= 0.74 * wait);

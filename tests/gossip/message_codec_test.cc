@@ -415,7 +415,7 @@ TEST_CASE("elements that come in fours are not taken in threes, nor marks in hal
   Bytes bytes = encode_packet(Listing{0, {{1, 0, 1, {}}, {2, 0, 1, {}}}});
   REQUIRE(bytes[3] == 0x98);
   bytes[3] = 0x97;
-  bytes.resize(bytes.size() - 2);
+  bytes.erase(bytes.end() - 2, bytes.end());
   REQUIRE(absl::StrContains(refusal(bytes), "buckets"));
 
   bytes = encode_packet(Want{0, {{1, 0, 1, {5, 6}}}});
