@@ -264,6 +264,7 @@ void Membership::greet() {
     return;
   }
   std::vector<Endpoint> seeds = seeds_;
+  std::erase(seeds, config_.endpoint);
   random_.shuffle(seeds);
   const std::size_t most = greet_wait_ == kFirstGreet ? 1 : kGreetAtOnce;
   if (seeds.size() > most) seeds.resize(most);
@@ -297,7 +298,9 @@ void Membership::on(const Sender& sender, const Greet& greeting) {
   for (const Member* member : random_others(kMaxIntroductions, sender.id))
     welcome.introductions.push_back({member->claim, member->status, 0});
   while (encoded_bytes(welcome) > kGreetBytes) welcome.introductions.pop_back();
-  sync_budget_.spend(encoded_bytes(welcome) + kDatagramBytes, now_);
+  // A last part is left for those who synchronise, however many greet.
+  if (sync_budget_.left(now_) > sync_budget_.most() / 4)
+    sync_budget_.spend(encoded_bytes(welcome) + kDatagramBytes, now_);
   send(sender.from, {sender.id, sender.epoch}, std::move(welcome));
 }
 

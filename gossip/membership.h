@@ -47,8 +47,7 @@ inline constexpr Duration kFastSync = std::chrono::milliseconds(300);
 inline constexpr Duration kSyncInterval = std::chrono::seconds(2);
 inline constexpr Duration kSyncPatience = std::chrono::milliseconds(500);
 inline constexpr double kSyncBytesPerSecond = 45e3;
-// An answer to digests: the next sync brings the rest. And so many are asked for at one time.
-inline constexpr double kMaxAnswerBytes = 16 * kMaxPacketBytes;
+// So many are asked for at one time.
 inline constexpr std::size_t kMaxWanted = 500;
 inline constexpr std::size_t kMaxGuests = 256;
 // Finding others.
@@ -211,6 +210,7 @@ class Membership {
     // For what goes out in any case: less is left for those who take.
     void spend(std::size_t bytes, Time now);
     double left(Time now);
+    double most() const { return rate_ / 4; }
 
    private:
     double rate_, have_;
@@ -275,6 +275,7 @@ class Membership {
   bool is_proven(const Sender& sender) const;
   void note_guest(const Sender& sender);
   void prove(const Sender& sender);
+  void send_question(const Sender& to, Packet packet);
   bool send_budgeted(const Sender& to, Packet packet);
   bool send_records(const Sender& to, std::vector<News> records);
   void on(const Sender& sender, const Digests& digests);

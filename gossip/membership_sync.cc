@@ -4,6 +4,7 @@
 // first answers with what is not marked, and by asking for what is marked and not here. Nothing is
 // kept in between: what is lost on the way differs again at the next sync.
 #include <algorithm>
+#include <cmath>
 
 #include "crypto/digest.h"
 #include "gossip/membership.h"
@@ -20,6 +21,14 @@ constexpr std::size_t kHeadBytes = 16;  // of a packet before its items, at most
 
 Time jittered(Time from, Duration interval, Random& random) {
   return from + from_seconds(to_seconds(interval) * (2 + 2 * random.unit()) / 3);
+}
+
+// How many members differ in a bucket that does, when so many buckets differ: as when each member
+// falls into one of them by chance.
+double differing_in_each(std::size_t differing_buckets) {
+  if (differing_buckets == 0) return 0;
+  const auto same = std::max(static_cast<double>(kBuckets - differing_buckets), 0.5);
+  return kBuckets * std::log(kBuckets / same) / static_cast<double>(differing_buckets);
 }
 
 // Calls `send` with as many of the items at a time as fit into a packet, while it says true.
@@ -96,9 +105,7 @@ void Membership::send_digests(const Sender& to, std::uint32_t proof) {
   Digests digests{proof, static_cast<std::uint32_t>(table_.live())};
   for (std::size_t i = 0; i < kBuckets; ++i)
     digests.digests[i] = MemberTable::short_digest(table_.digests()[i]);
-  // Few, and not to be held up by those who greet us.
-  sync_budget_.spend(encoded_bytes(Packet(digests)) + kDatagramBytes, now_);
-  send(to.from, {to.id, to.epoch}, std::move(digests));
+  send_question(to, std::move(digests));
   gained_ = 0;
   synced_at_ = now_;
 }
@@ -159,6 +166,12 @@ bool Membership::send_budgeted(const Sender& to, Packet packet) {
   return true;
 }
 
+// Questions are few, and not to be held up by those who ask us.
+void Membership::send_question(const Sender& to, Packet packet) {
+  sync_budget_.spend(encoded_bytes(packet) + kDatagramBytes, now_);
+  send(to.from, {to.id, to.epoch}, std::move(packet));
+}
+
 // In as many packets as it takes; false when the budget is used up.
 bool Membership::send_records(const Sender& to, std::vector<News> records) {
   return in_packets(std::move(records), kMaxNewsInPacket, [&](std::vector<News> some) {
@@ -174,12 +187,20 @@ void Membership::on(const Sender& sender, const Digests& digests) {
   const std::uint32_t salt = fresh_number();
   std::vector<News> records;
   std::vector<BucketMarks> listed;
-  // No more is listed than what will be wanted of it can be sent, as far as one can tell.
-  double room = std::min(kMaxAnswerBytes, sync_budget_.left(now_));
+  const auto differs = [&](std::size_t bucket) {
+    return MemberTable::short_digest(table_.digests()[bucket]) != digests.digests[bucket];
+  };
+  std::size_t differing = 0;
+  for (std::size_t bucket = 0; bucket < kBuckets; ++bucket) differing += differs(bucket);
+  // No more is listed than what will be wanted of it can be sent, as far as one can tell: a packet
+  // of either kind may be nearly empty.
+  double room = sync_budget_.left(now_);
+  if (!lacks_many)
+    room = (room - 2 * kMaxPacketBytes) * kMaxPacketBytes / (kMaxPacketBytes + kDatagramBytes);
   const std::size_t first = random_.below(kBuckets);
   for (std::size_t i = 0; i < kBuckets && room > 0; ++i) {
     const std::size_t bucket = (first + i) % kBuckets;
-    if (MemberTable::short_digest(table_.digests()[bucket]) == digests.digests[bucket]) continue;
+    if (!differs(bucket)) continue;
     if (lacks_many)
       table_.each_of_bucket(bucket, [&](const Member& member) {
         if (!is_live(member.status)) return;
@@ -188,13 +209,17 @@ void Membership::on(const Sender& sender, const Digests& digests) {
       });
     else
       for (BucketMarks& part : marks_of_bucket(table_, bucket, salt)) {
-        room -= static_cast<double>(encoded_bytes(part)) +
-                std::max(lacks, 0.0) * static_cast<double>(part.marks.size() * kUsualNewsBytes);
+        const double wanted = std::max(lacks * static_cast<double>(part.marks.size()),
+                                       differing_in_each(differing) / part.parts);
+        room -= static_cast<double>(encoded_bytes(part)) + wanted * kUsualNewsBytes;
         listed.push_back(std::move(part));
       }
   }
   send_records(sender, std::move(records));
   in_packets(std::move(listed), kBuckets, [&](std::vector<BucketMarks> some) {
+    std::sort(some.begin(), some.end(), [](const BucketMarks& a, const BucketMarks& b) {
+      return std::pair(a.bucket, a.part) < std::pair(b.bucket, b.part);
+    });
     return send_budgeted(sender, Listing{salt, std::move(some)});
   });
 }
@@ -227,13 +252,14 @@ void Membership::on(const Sender& sender, const Listing& listing) {
     }
     if (!missing.marks.empty()) want.buckets.push_back(std::move(missing));
   }
-  if (wanted > 0) send_budgeted(sender, std::move(want));
+  if (wanted > 0) send_question(sender, std::move(want));
   if (!config_.observer) send_records(sender, std::move(newer));
 }
 
 // The dead too: they are wanted by the marks of what was listed a moment ago.
 void Membership::on(const Sender& sender, const Want& want) {
   if (!is_proven(sender) || config_.observer) return;
+  if (sync_budget_.left(now_) < kUsualNewsBytes + kDatagramBytes) return;  // nothing can be sent
   std::vector<News> records;
   for (const BucketMarks& wanted : want.buckets) {
     std::vector<Mark> marks = wanted.marks;

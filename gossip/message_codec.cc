@@ -363,6 +363,9 @@ std::vector<BucketMarks> read_buckets(CanonicalReader& in) {
     if (bucket.parts == 0 || (bucket.parts & (bucket.parts - 1)) != 0 ||
         bucket.part >= bucket.parts)
       in.fail("parts", "a power of two is needed, and a part of it");
+    if (i > 0 && std::pair(buckets[i - 1].bucket, buckets[i - 1].part) >=
+                     std::pair(bucket.bucket, bucket.part))
+      in.fail("buckets", "they must ascend");  // each is looked through once
     const ByteView marks = in.bin(kMaxMarks * kMarkBytes, "marks");
     if (marks.size() % kMarkBytes != 0) in.fail("marks", "2 bytes are needed for each");
     for (std::size_t k = 0; k + kMarkBytes <= marks.size(); k += kMarkBytes)

@@ -116,12 +116,12 @@ struct BucketMarks {
 // "Of these buckets I have these live members, and no others."
 struct Listing {
   std::uint32_t salt = 0;
-  std::vector<BucketMarks> buckets;  // at most kBuckets
+  std::vector<BucketMarks> buckets;  // at most kBuckets; they ascend, as do parts of one
 };
 // "Send me these."
 struct Want {
   std::uint32_t salt = 0;
-  std::vector<BucketMarks> buckets;  // at most kBuckets
+  std::vector<BucketMarks> buckets;  // likewise
 };
 // Whole records of members, as a sync brings them.
 struct Records {

@@ -294,7 +294,9 @@ TEST_CASE("lists beyond their limits are refused by name") {
     }
   }
   // More of them than kBuckets do not fit, but the count alone is refused.
-  Bytes bytes = encode_packet(Listing{0, std::vector<BucketMarks>(kBuckets / 2)});
+  std::vector<BucketMarks> five(5);
+  for (std::uint8_t i = 0; i < 5; ++i) five[i].bucket = i;
+  Bytes bytes = encode_packet(Listing{0, five});
   REQUIRE(bytes[3] == 0xdc);
   put_u16(&bytes[4], 4 * kBuckets + 4);
   REQUIRE(absl::StrContains(refusal(bytes), "buckets"));
@@ -409,6 +411,17 @@ TEST_CASE("a bucket is listed as a whole, or as one of a power of two of parts")
   REQUIRE_FALSE(bucket(0, 3).empty());
   REQUIRE_FALSE(bucket(0, 2 * kMaxBucketParts).empty());
   REQUIRE_FALSE(bucket(kMaxBucketParts, kMaxBucketParts).empty());
+}
+
+TEST_CASE("the buckets of a listing ascend, so that none is named twice") {
+  const auto listing = [](std::vector<BucketMarks> buckets) {
+    return refusal(Listing{1, std::move(buckets)});
+  };
+  REQUIRE(listing({{7, 0, 2, {}}, {7, 1, 2, {}}, {8, 0, 1, {}}}) == "");
+  for (const auto& [a, b] : {std::pair(BucketMarks{7, 0, 1, {}}, BucketMarks{7, 0, 1, {}}),
+                             std::pair(BucketMarks{8, 0, 1, {}}, BucketMarks{7, 0, 1, {}}),
+                             std::pair(BucketMarks{7, 1, 2, {}}, BucketMarks{7, 0, 2, {}})})
+    REQUIRE(absl::StrContains(listing({a, b}), "buckets"));
 }
 
 TEST_CASE("elements that come in fours are not taken in threes, nor marks in halves") {

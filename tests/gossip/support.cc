@@ -57,6 +57,13 @@ std::vector<BucketMarks> random_buckets(Random& random) {
     left -= bucket.marks.size();
     for (Mark& mark : bucket.marks) mark = static_cast<Mark>(random.next());
   }
+  const auto place = [](const BucketMarks& of) { return std::pair(of.bucket, of.part); };
+  std::sort(buckets.begin(), buckets.end(),
+            [&](const BucketMarks& a, const BucketMarks& b) { return place(a) < place(b); });
+  buckets.erase(
+      std::unique(buckets.begin(), buckets.end(),
+                  [&](const BucketMarks& a, const BucketMarks& b) { return place(a) == place(b); }),
+      buckets.end());
   while (encoded_bytes(Packet(Want{0xffffffff, buckets})) > kMaxPacketBytes) buckets.pop_back();
   return buckets;
 }
