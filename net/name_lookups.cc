@@ -73,8 +73,9 @@ void NameLookups::start_waiting() {
     const auto answer = [owner = owner_, number](Result<std::vector<Endpoint>> found) {
       const std::lock_guard lock(owner->mutex);
       if (owner->lookups)
-        owner->post([lookups = owner->lookups, number, found = std::move(found)] {
-          lookups->finish(number, found);
+        owner->post([owner, number, found = std::move(found)] {
+          // Only the thread that this runs on may end it.
+          if (owner->lookups) owner->lookups->finish(number, found);
         });
     };
     try {
