@@ -91,7 +91,7 @@ Status KeyFile::write() const {
   if (stat(path_.c_str(), &status) == 0 && status.st_uid != geteuid())
     return Error{ErrorCode::kUsage,
                  absl::StrCat(path_.string(), " belongs to another user: run this as that user")};
-  return write_private_file(path_, text(), /*replace=*/true);
+  return write_private_file(path_, text(), Replace::kKeepingPermissions);
 }
 
 Status KeyFile::add(const Secret& key) {

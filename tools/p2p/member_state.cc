@@ -100,7 +100,7 @@ Result<MemberState> open_member_state(std::uint16_t port) {
   P2P_ASSIGN(state.epoch, fresh_epoch(clock_ms(), kept ? kept->epoch : 0));
   const nlohmann::json json = {{"private_key", state.identity.private_key.reveal()},
                                {"epoch", state.epoch}};
-  P2P_TRY(write_private_file(file, json.dump() + "\n", true));
+  P2P_TRY(write_private_file(file, json.dump() + "\n", Replace::kYes));
   state.known_file = folder / absl::StrCat(port, ".members");
   state.known = read_known(state.known_file);
   return state;
@@ -132,7 +132,7 @@ std::vector<Endpoint> known_on_this_host() {
 void keep_known(const std::filesystem::path& file, const std::vector<Endpoint>& members) {
   std::string text;
   for (const Endpoint& member : members) absl::StrAppend(&text, member.to_string(), "\n");
-  if (const Status written = write_private_file(file, text, true); !written)
+  if (const Status written = write_private_file(file, text, Replace::kYes); !written)
     net::log_warn("the members of the cluster are not kept: " + written.error().message);
 }
 

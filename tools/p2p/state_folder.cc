@@ -74,7 +74,7 @@ Result<SeedState> load_seed_state(const ContentId& content) {
 Status save_seed_state(const ContentId& content, const SeedState& state) {
   P2P_ASSIGN(const std::filesystem::path path, seed_file(content));
   const nlohmann::json json = {{"secret", state.secret.reveal()}, {"port", state.port}};
-  return write_private_file(path, json.dump() + "\n", true);
+  return write_private_file(path, json.dump() + "\n", Replace::kYes);
 }
 
 Result<std::filesystem::path> make_state_folder(const std::string& name) {
@@ -89,17 +89,22 @@ Result<HashCache> open_hash_cache() {
 }
 
 Status write_private_file(const std::filesystem::path& path, const std::string& text,
-                          bool replace) {
+                          Replace replace) {
   const std::filesystem::path temporary = path.string() + absl::StrCat(".", getpid(), ".new");
   const int file =
       open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (file < 0) return io_error("write", temporary);
-  // Whoever could read what is replaced can read the new file: a service may run in its group.
+  // A service may read it by its group.
   struct stat old {};
-  const bool keeps = replace && stat(path.c_str(), &old) == 0;
+  const bool keeps = replace == Replace::kKeepingPermissions && stat(path.c_str(), &old) == 0;
+  if (keeps && (fchown(file, static_cast<uid_t>(-1), old.st_gid) != 0 ||
+                fchmod(file, old.st_mode & 0777) != 0)) {
+    const Error why = io_error("keep the group and the permissions of", path);
+    close(file);
+    unlink(temporary.c_str());
+    return why;
+  }
   const bool written = write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
-                       (!keeps || (fchown(file, static_cast<uid_t>(-1), old.st_gid) == 0 &&
-                                   fchmod(file, old.st_mode & 0777) == 0)) &&
                        fsync(file) == 0;
   const Error why = io_error("write", temporary);
   close(file);
@@ -108,10 +113,10 @@ Status write_private_file(const std::filesystem::path& path, const std::string& 
     return why;
   }
   // link() refuses to replace what is there; rename() does not ask.
-  const int placed =
-      replace ? rename(temporary.c_str(), path.c_str()) : link(temporary.c_str(), path.c_str());
+  const int placed = replace == Replace::kNo ? link(temporary.c_str(), path.c_str())
+                                             : rename(temporary.c_str(), path.c_str());
   const int failure = errno;
-  if (!replace || placed != 0) unlink(temporary.c_str());
+  if (replace == Replace::kNo || placed != 0) unlink(temporary.c_str());
   if (placed == 0) return {};
   if (failure == EEXIST)
     return Error{ErrorCode::kExists, absl::StrCat(path.string(), " is there already")};

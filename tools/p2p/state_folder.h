@@ -36,8 +36,10 @@ Result<HashCache> open_hash_cache();
 // What the system says in errno of a file that it did not let us `what`.
 Error io_error(const std::string& what, const std::filesystem::path& path);
 
-// Writes a file that only the user can read, whole or not at all. kExists unless `replace`; what is
-// replaced hands its permissions and its group on.
-Status write_private_file(const std::filesystem::path& path, const std::string& text, bool replace);
+enum class Replace { kNo, kYes, kKeepingPermissions };
+// Writes a file that only the user can read, or those that could read what it replaces; whole or
+// not at all. kExists with kNo.
+Status write_private_file(const std::filesystem::path& path, const std::string& text,
+                          Replace replace);
 
 }  // namespace p2p::cli

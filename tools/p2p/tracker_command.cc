@@ -72,7 +72,7 @@ Result<int> make_key(const std::string& output) {
     std::printf("%s\n", key.reveal().c_str());
     return kOk;
   }
-  P2P_TRY(write_private_file(output, key.reveal() + "\n", /*replace=*/false));
+  P2P_TRY(write_private_file(output, key.reveal() + "\n", Replace::kNo));
   std::fprintf(stderr,
                "wrote a cluster key to %s; copy it to every host, readable by its user alone\n",
                output.c_str());
