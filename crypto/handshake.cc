@@ -226,7 +226,7 @@ void Handshake::State::finish(Cipher cipher) {
   session.emplace(
       Session{Sealer(cipher, stream_key(cipher, initiator ? initiator_key : responder_key)),
               Opener(cipher, stream_key(cipher, initiator ? responder_key : initiator_key)),
-              noise->remote_static(), psk_index, cipher});
+              noise->remote_static(), psks[psk_index], cipher});
   noise.reset();
   psks = {};
   awaiting = Awaiting::kNothing;

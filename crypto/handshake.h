@@ -55,7 +55,7 @@ struct Session {
   Sealer sealer;
   Opener opener;
   PeerId remote;
-  std::size_t psk_index = 0;  // which of the config's psks the other side has
+  Secret psk;  // that of the config which the other side has
   Cipher cipher = Cipher::kChaCha20Poly1305;
 };
 

@@ -88,7 +88,7 @@ std::size_t Connection::shake_hands(ByteView data) {
   if (!handshake_->complete()) return *used;
   session_.emplace(handshake_->take_session());
   handshake_.reset();
-  tell(Opened{session_->remote, remote_, session_->psk_index, outbound_, session_->cipher});
+  tell(Opened{session_->remote, remote_, session_->psk, outbound_, session_->cipher});
   return *used;
 }
 

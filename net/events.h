@@ -37,7 +37,7 @@ struct ContentIo {
 struct Opened {
   PeerId peer;
   Endpoint remote;
-  std::size_t psk_index;  // of the listener's psks; 0 for our own dials
+  Secret psk;  // that both sides have
   bool outbound;
   Cipher cipher;
 };

@@ -106,7 +106,7 @@ Status Fetch::start() {
     lie_ = text;
     verified_at_lie_ = verified_chunks();
   };
-  node_->join_swarm(std::move(session), std::move(handlers));
+  swarm_ = &node_->host(std::move(session), std::move(handlers));
 
   P2P_TRY(announce(swarm));
   find_link_seeders();
@@ -125,10 +125,10 @@ Status Fetch::announce(const SwarmId& swarm) {
   announcer.swarm = swarm;
   announcer.zone = config_.zone;
   announcer.listen_port = node_->transport().local().port;
-  announce_to_link(*node_, owners, announcer);
+  announce_to_link(*swarm_, owners, announcer);
   if (config_.gossip) {
     P2P_TRY(join_cluster());
-    node_->announce_to_table(std::move(announcer));
+    node_->announce_to_table(*swarm_, std::move(announcer));
   }
   node_->refresh_announcers();  // so that the first announce asks for peers
   return {};
@@ -151,7 +151,7 @@ void Fetch::find_link_seeders() {
     loop_.resolve(seeder,
                   [this, alive = std::weak_ptr<bool>(alive_)](Result<std::vector<Endpoint>> found) {
                     if (found && !alive.expired() && node_)
-                      node_->session().add_candidates(*found, true);
+                      swarm_->session().add_candidates(*found, true);
                   });
 }
 
@@ -194,14 +194,14 @@ void Fetch::on_store_open(Result<std::unique_ptr<Store>> opened) {
   transfer_started_ = hopeful_ = progressed_ = Loop::now();
   auto io = std::make_shared<ContentIo>(
       ContentIo{manifest_, layout, store_, store_, std::move(encoded_manifest_)});
-  node_->session().start(std::move(io), have);
+  swarm_->session().start(std::move(io), have);
   if (have.all()) complete();
 }
 
 void Fetch::tick() {
   if (ended_) return;
   const Time now = Loop::now();
-  rates_.on_total(node_->session().received_bytes(), now);
+  rates_.on_total(swarm_->session().received_bytes(), now);
   node_->refresh_announcers();
   if (!done_) {
     if (handlers_.on_progress && manifest_) handlers_.on_progress(progress());
@@ -213,7 +213,7 @@ void Fetch::tick() {
 }
 
 void Fetch::watch_hope(Time now) {
-  const SwarmSession& session = node_->session();
+  const SwarmSession& session = swarm_->session();
   const std::uint64_t heard = session.received_bytes() + session.manifest_bytes();
   const bool opening = manifest_ && !store_;
   if (opening || completed_ || heard - progressed_bytes_ >= kMinProgressBytes) {
@@ -225,12 +225,12 @@ void Fetch::watch_hope(Time now) {
   const bool stalled = now - progressed_ >= config_.stall_patience;
   if (opening || completed_ || (useful && !stalled)) hopeful_ = now;
   if (useful && !lie_.empty() && verified_chunks() > verified_at_lie_) lie_.clear();
-  for (const AnnounceClient& announcer : node_->announcers())
+  for (const AnnounceClient& announcer : swarm_->announcers())
     if (announcer.any_refused() && first_refusal_ == kNever) first_refusal_ = now;
 }
 
 std::optional<Error> Fetch::hopeless(Time now) const {
-  const SwarmSession& session = node_->session();
+  const SwarmSession& session = swarm_->session();
   if (now == hopeful_ || completed_) return std::nullopt;
   if (first_refusal_ != kNever && !session.ever_joined() &&
       (all_owners_failed() || now - first_refusal_ >= kRefusedPatience))
@@ -254,15 +254,15 @@ std::optional<Error> Fetch::hopeless(Time now) const {
 }
 
 bool Fetch::all_owners_failed() const {
-  const auto& announcers = node_->announcers();
+  const auto& announcers = swarm_->announcers();
   return std::all_of(announcers.begin(), announcers.end(),
                      [](const AnnounceClient& announcer) { return announcer.all_failed(); });
 }
 
 std::string Fetch::what_was_tried() const {
   std::set<std::string> texts;
-  for (const auto& [endpoint, text] : node_->session().failures()) texts.insert(text);
-  for (const AnnounceClient& announcer : node_->announcers())
+  for (const auto& [endpoint, text] : swarm_->session().failures()) texts.insert(text);
+  for (const AnnounceClient& announcer : swarm_->announcers())
     for (const std::string& text : announcer.failures())
       if (!text.empty()) texts.insert(text);
   if (const GossipService* gossip = node_->gossip();
@@ -276,12 +276,12 @@ std::string Fetch::what_was_tried() const {
 }
 
 std::uint32_t Fetch::verified_chunks() const {
-  const SwarmSession& session = node_->session();
+  const SwarmSession& session = swarm_->session();
   return session.running() ? session.swarm().have().count() : 0;
 }
 
 void Fetch::checkpoint() {
-  const SwarmSession& session = node_->session();
+  const SwarmSession& session = swarm_->session();
   if (!session.running() || checkpointing_ || completed_) return;
   const Bitfield have = session.swarm().have();
   if (have.count() == verified_at_checkpoint_) return;
@@ -311,17 +311,18 @@ void Fetch::commit() {
   committing_ = true;
   node_->refresh_announcers();
   auto committed = std::make_shared<Status>();
-  in_background([store = store_, committed] { *committed = store->commit(); },
-                [this, committed] {
-                  if (!*committed) return end(*committed);
-                  done_ = true;
-                  rates_.on_total(node_->session().received_bytes(), Loop::now());
-                  if (handlers_.on_done) handlers_.on_done(progress());
-                  const Duration stays = config_.linger.value_or(
-                      node_->session().swarm().has_incomplete_neighbour() ? kCourtesy : Duration{});
-                  if (stays <= Duration::zero()) return end({});
-                  linger_timer_.arm(Loop::now() + stays);
-                });
+  in_background(
+      [store = store_, committed] { *committed = store->commit(); },
+      [this, committed] {
+        if (!*committed) return end(*committed);
+        done_ = true;
+        rates_.on_total(swarm_->session().received_bytes(), Loop::now());
+        if (handlers_.on_done) handlers_.on_done(progress());
+        const Duration stays = config_.linger.value_or(
+            swarm_->session().swarm().has_incomplete_neighbour() ? kCourtesy : Duration{});
+        if (stays <= Duration::zero()) return end({});
+        linger_timer_.arm(Loop::now() + stays);
+      });
 }
 
 void Fetch::in_background(std::function<void()> job, std::function<void()> done) {
@@ -363,7 +364,7 @@ void Fetch::leave() {
 
 FetchProgress Fetch::progress() const {
   FetchProgress progress;
-  const SwarmSession& session = node_->session();
+  const SwarmSession& session = swarm_->session();
   progress.name = manifest_->name;
   progress.bytes_total = manifest_->layout().total_bytes;
   progress.bytes_reused = reused_bytes_;

@@ -118,6 +118,7 @@ class Fetch {
   FetchHandlers handlers_;
   ContentId content_;
   std::unique_ptr<Node> node_;
+  HostedSwarm* swarm_ = nullptr;  // of the node
   Timer tick_timer_, linger_timer_, leave_timer_;
   Time started_;
   RateHistory rates_;

@@ -31,16 +31,17 @@ std::vector<OwnerAddress> rank_trackers(const SwarmId& swarm, const std::vector<
   return ranked;
 }
 
-void announce_to_link(Node& node, const LinkOwners& owners, tracker::AnnouncerConfig config) {
+void announce_to_link(HostedSwarm& swarm, const LinkOwners& owners,
+                      tracker::AnnouncerConfig config) {
   config.spread = kTrackerSpread;
   for (const std::vector<HostPort>& trackers :
        {owners.trackers, new_trackers(owners.trackers, owners.more_trackers)})
     if (!trackers.empty())
-      node.announce_to(rank_trackers(config.swarm, trackers, owners.tracker_psk), config);
+      swarm.announce_to(rank_trackers(config.swarm, trackers, owners.tracker_psk), config);
   config.spread = 0;
   std::vector<OwnerAddress> seeders;
   for (const HostPort& seeder : owners.seeders) seeders.push_back({seeder, owners.seeder_psk});
-  if (!seeders.empty()) node.announce_to(std::move(seeders), std::move(config));
+  if (!seeders.empty()) swarm.announce_to(std::move(seeders), std::move(config));
 }
 
 }  // namespace p2p::net

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "net/announce_client.h"
-#include "net/node.h"
+#include "net/hosted_swarm.h"
 
 namespace p2p::net {
 
@@ -30,6 +30,7 @@ std::vector<OwnerAddress> rank_trackers(const SwarmId& swarm, const std::vector<
                                         const Secret& psk);
 
 // Announces the swarm of `config` at them; its owners and its spread are not looked at.
-void announce_to_link(Node& node, const LinkOwners& owners, tracker::AnnouncerConfig config);
+void announce_to_link(HostedSwarm& swarm, const LinkOwners& owners,
+                      tracker::AnnouncerConfig config);
 
 }  // namespace p2p::net

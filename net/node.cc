@@ -6,23 +6,13 @@
 
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "crypto/keys.h"
-#include "gossip/ownership.h"
 #include "net/address.h"
 #include "net/log.h"
 
 namespace p2p::net {
-namespace {
-
-std::uint16_t permille_of(const Bitfield& have) {
-  if (have.size() == 0) return tracker::kFullPermille;
-  return static_cast<std::uint16_t>(std::uint64_t{have.count()} * tracker::kFullPermille /
-                                    have.size());
-}
-
-}  // namespace
-
 Node::Node(Loop& loop, TransportConfig config)
     : loop_(loop),
       random_(random_seed()),
@@ -34,12 +24,26 @@ void Node::answer_announces(tracker::OwnerConfig config, std::optional<StoreAddr
   owner_service_.emplace(loop_, transport_, config, random_.fork("owner"), std::move(store));
 }
 
-AnnounceClient& Node::announce_to(const std::vector<OwnerAddress>& ranked,
-                                  tracker::AnnouncerConfig config) {
-  return announcers_.emplace_back(
-      loop_, transport_, ranked, std::move(config),
-      random_.fork("announcer " + std::to_string(announcers_.size())),
-      [this](const std::vector<tracker::PeerRecord>& found) { add_candidates(found); });
+HostedSwarm& Node::host(SessionConfig config, SessionHandlers handlers) {
+  const SwarmId id = config.swarm;
+  const auto [place, added] = swarms_.try_emplace(id, loop_, transport_, std::move(config),
+                                                  std::move(handlers), random_.fork(id.hex()));
+  P2P_CHECK(added);
+  return place->second;
+}
+
+void Node::drop(const SwarmId& swarm) {
+  const auto found = swarms_.find(swarm);
+  P2P_CHECK(found != swarms_.end());
+  found->second.stop();
+  for (auto& [id, connection] : opened_) {
+    if (connection.swarm != &found->second) continue;
+    transport_.close(id);
+    connection.closing = true;
+    connection.swarm = nullptr;
+  }
+  swarms_.erase(found);
+  if (owner_service_) owner_service_->forget_self(swarm);
 }
 
 Result<Endpoint> Node::join_cluster(GossipConfig config, std::uint16_t service_port,
@@ -57,46 +61,8 @@ Result<Endpoint> Node::join_cluster(GossipConfig config, std::uint16_t service_p
   return gossip_->start(service_port);
 }
 
-void Node::announce_to_table(tracker::AnnouncerConfig config) {
-  config.spread = gossip::kOwners;
-  table_config_ = config;
-  table_announcer_ = &announce_to({}, std::move(config));
-  table_announcer_->set_on_lost([this](const HostPort& where) { doubt_owner(where); });
-  rank_members();
-}
-
-// Whoever is not reached by TCP is pinged at once: a crash is found sooner than by chance.
-void Node::doubt_owner(const HostPort& where) {
-  const auto found = table_owners_.find(where);
-  if (found != table_owners_.end()) gossip_->doubt(found->second);
-}
-
-// This node's own table is told by own_entry(); the others by announces. A few more than the spread
-// are named, so that an old owner is left only when a new one has answered.
 void Node::rank_members() {
-  if (!table_announcer_) return;
-  std::vector<OwnerAddress> ranked;
-  table_owners_.clear();
-  for (const gossip::ClaimPtr& owner :
-       gossip::owners_of(gossip_->membership().table(), table_config_->swarm, 2 * gossip::kOwners))
-    if (owner->id != transport_.self()) {
-      ranked.push_back({{owner->endpoint.address.to_string(), owner->service_port}, table_psk_});
-      table_owners_.emplace(ranked.back().where, owner->id);
-    }
-  table_announcer_->set_owners(ranked);
-}
-
-void Node::own_entry() {
-  if (!table_announcer_ || !owner_service_) return;
-  const bool complete = session_->running() && session_->swarm().complete();
-  // In steps of a percent, as owners tell it.
-  const std::uint16_t have = session_->running() ? permille_of(session_->swarm().have()) : 0;
-  if (own_entry_ == std::pair(complete, have / 10)) return;
-  own_entry_ = {complete, have / 10};
-  std::vector<Endpoint> endpoints = table_config_->advertised;
-  if (endpoints.empty()) endpoints = reachable_endpoints(transport_.local());
-  owner_service_->set_self(table_config_->swarm, std::move(endpoints), complete,
-                           table_config_->zone, have);
+  for (auto& [id, swarm] : swarms_) swarm.rank_members(table_psk_);
 }
 
 void Node::set_cluster_keys(const Keyring& keys, const std::optional<Secret>& own) {
@@ -107,43 +73,19 @@ void Node::set_cluster_keys(const Keyring& keys, const std::optional<Secret>& ow
   rank_members();
 }
 
-AnnounceClient* Node::announcer_of(ConnectionId id) {
-  for (AnnounceClient& announcer : announcers_)
-    if (announcer.owns(id)) return &announcer;
+void Node::refresh_announcers() {
+  for (auto& [id, swarm] : swarms_) swarm.refresh(owner_service());
+}
+
+// Asked once for each connection.
+HostedSwarm* Node::dialler_of(ConnectionId id) {
+  for (auto& [swarm_id, swarm] : swarms_)
+    if (swarm.session().owns(id) || swarm.announcer_of(id)) return &swarm;
   return nullptr;
 }
 
-void Node::add_candidates(const std::vector<tracker::PeerRecord>& found) {
-  if (!session_) return;
-  std::vector<Endpoint> near, far;
-  for (const tracker::PeerRecord& peer : found) (peer.far ? far : near).push_back(peer.endpoint);
-  session_->add_candidates(near, false);
-  session_->add_far_candidates(far);
-}
-
-void Node::join_swarm(SessionConfig config, SessionHandlers handlers) {
-  session_.emplace(loop_, transport_, std::move(config), std::move(handlers),
-                   random_.fork("session"));
-}
-
-void Node::refresh_announcers() {
-  if (!session_) return;
-  const bool starving = session_->hunger() == peer::Hunger::kStarved;
-  for (AnnounceClient& announcer : announcers_) {
-    tell_progress(announcer);
-    announcer.set_wanted(session_->wanted(), starving);
-  }
-  own_entry();
-}
-
-void Node::tell_progress(AnnounceClient& announcer) {
-  if (!session_->running()) return;
-  announcer.set_progress(permille_of(session_->swarm().have()), session_->swarm().complete());
-}
-
 void Node::stop() {
-  for (AnnounceClient& announcer : announcers_) announcer.stop();
-  if (session_) session_->stop();
+  for (auto& [id, swarm] : swarms_) swarm.stop();
   if (gossip_) gossip_->leave();
   for (const auto& [id, connection] : opened_) transport_.close(id);
 }
@@ -154,7 +96,9 @@ void Node::on_event(const Event& event) {
   if (const auto* received = std::get_if<Received>(&event.what))
     return on_received(id, received->message);
   if (const auto* closed = std::get_if<Closed>(&event.what)) return on_closed(id, closed->why);
-  if (session_) session_->on_transfer(event);
+  const auto found = opened_.find(id);
+  if (found != opened_.end() && found->second.swarm)
+    found->second.swarm->session().on_transfer(event);
 }
 
 void Node::on_opened(ConnectionId id, const Opened& opened) {
@@ -162,12 +106,15 @@ void Node::on_opened(ConnectionId id, const Opened& opened) {
   const Time deadline = Loop::now() + first_message_timeout_;
   if (unheard_.empty()) silent_timer_.arm(deadline);
   unheard_.emplace_back(deadline, id);
-  if (AnnounceClient* announcer = announcer_of(id)) {
+  if (!opened.outbound) return;
+  connection.swarm = dialler_of(id);
+  if (!connection.swarm) return close(id, connection, "was dialled for a swarm that is gone");
+  if (AnnounceClient* announcer = connection.swarm->announcer_of(id)) {
     connection.family = Family::kAnnounce;
     announcer->on_opened(id);
-  } else if (session_ && session_->owns(id)) {
+  } else {
     connection.family = Family::kSwarm;
-    session_->on_opened(id, opened);
+    connection.swarm->session().on_opened(id, opened);
   }
 }
 
@@ -187,7 +134,8 @@ void Node::on_received(ConnectionId id, const WireMessage& message) {
 void Node::hand_on(ConnectionId id, OpenConnection& connection, const WireMessage& message) {
   const Opened& from = connection.opened;
   if (const auto* announce = std::get_if<tracker::Message>(&message)) {
-    if (AnnounceClient* announcer = announcer_of(id)) return announcer->on_message(id, *announce);
+    if (AnnounceClient* announcer = connection.swarm ? connection.swarm->announcer_of(id) : nullptr)
+      return announcer->on_message(id, *announce);
     if (owner_service_) {
       if (!std::exchange(connection.announces, true)) owner_service_->on_opened(id, from);
       return owner_service_->on_message(id, *announce);
@@ -196,17 +144,43 @@ void Node::hand_on(ConnectionId id, OpenConnection& connection, const WireMessag
                     tracker::Message(tracker::Refusal{{}, "this peer does not answer announces"}));
     return close(id, connection, "announces to a peer that is no owner");
   }
-  // The cluster's keys open the table, which knows swarms by their ids alone; a content is for
-  // those who have its own key, the first.
-  if (!from.outbound && from.psk_index != 0)
-    return close(id, connection, "has no key of the swarm");
+  const auto& said = std::get<peer::Message>(message);
+  if (!connection.swarm && !find_swarm(id, connection, said)) return;
   // Of our own dials only the session's are to peers.
-  if (session_ && from.outbound && !session_->owns(id))
+  if (from.outbound && !connection.swarm->session().owns(id))
     return close(id, connection, "is an owner, and speaks as a peer");
-  if (session_) return session_->on_message(id, from, std::get<peer::Message>(message));
-  transport_.send(
-      id, peer::Message(peer::Bye{peer::ByeReason::kNotServed, "a tracker holds no contents"}));
-  close(id, connection, "asks a tracker for a content");
+  connection.swarm->session().on_message(id, from, said);
+}
+
+// By the first message of one who connected. False: there is none, or it is not for him.
+bool Node::find_swarm(ConnectionId id, OpenConnection& connection, const peer::Message& first) {
+  if (std::holds_alternative<peer::Peers>(first)) return false;  // does not say why it came
+  const auto refuse = [&](peer::Bye bye, const std::string& why) {
+    transport_.send(id, peer::Message(std::move(bye)));
+    close(id, connection, why);
+    return false;
+  };
+  if (swarms_.empty())
+    return refuse({peer::ByeReason::kNotServed, "a tracker holds no contents"},
+                  "asks a tracker for a content");
+  const auto* join = std::get_if<peer::Join>(&first);
+  if (!join)
+    return refuse({peer::ByeReason::kViolation, "a message before Join"}, "speaks before it joins");
+  if (join->version != peer::kProtocolVersion)
+    return refuse({peer::ByeReason::kVersion,
+                   absl::StrCat("this side speaks version ", peer::kProtocolVersion)},
+                  "speaks another version");
+  const auto found = swarms_.find(join->swarm);
+  if (found == swarms_.end())
+    return refuse({peer::ByeReason::kNotServed, ""}, "asks for a content that is not here");
+  // The cluster's keys open the table, which knows swarms by their ids alone; a content is for
+  // those who have its own key.
+  if (found->second.psk() != connection.opened.psk) {
+    close(id, connection, "has no key of the swarm");
+    return false;
+  }
+  connection.swarm = &found->second;
+  return true;
 }
 
 void Node::close(ConnectionId id, OpenConnection& connection, const std::string& why) {
@@ -217,14 +191,14 @@ void Node::close(ConnectionId id, OpenConnection& connection, const std::string&
 
 void Node::on_closed(ConnectionId id, const Error& why) {
   const auto found = opened_.find(id);
+  HostedSwarm* const swarm = found == opened_.end() ? dialler_of(id) : found->second.swarm;
   if (found == opened_.end()) {
     if (why.code != ErrorCode::kUnreachable) log_debug("connection failed: " + why.message);
   } else {
     opened_.erase(found);
   }
-  if (AnnounceClient* announcer = announcer_of(id)) announcer->on_closed(id, why);
   if (owner_service_) owner_service_->on_closed(id);
-  if (session_) session_->on_closed(id, why);
+  if (swarm) swarm->on_closed(id, why);
 }
 
 void Node::close_silent() {

@@ -1,5 +1,5 @@
-// Node: one process's parts, composed. A transport, and on it any of: answering announces,
-// announcing, a swarm; beside it a membership of the cluster, whose members own the hash table. It
+// Node: one process's parts, composed. A transport, and on it any of: answering announces, swarms
+// that are announced; beside it a membership of the cluster, whose members own the hash table. It
 // hands each event to the part it is for.
 #pragma once
 
@@ -9,11 +9,10 @@
 #include <optional>
 
 #include "absl/container/flat_hash_map.h"
-#include "net/announce_client.h"
 #include "net/gossip_service.h"
+#include "net/hosted_swarm.h"
 #include "net/loop.h"
 #include "net/owner_service.h"
-#include "net/swarm_session.h"
 #include "net/transport.h"
 
 namespace p2p::net {
@@ -29,17 +28,13 @@ class Node {
  public:
   Node(Loop& loop, TransportConfig config);
 
-  // Each at most once, before or after connections come in.
+  // At most once, before or after connections come in.
   void answer_announces(tracker::OwnerConfig config, std::optional<StoreAddress> store = {});
-  void join_swarm(SessionConfig config, SessionHandlers handlers);
-
-  // Once for each list of owners, which is ranked for itself and has a spread of its own. What they
-  // all find goes to the one swarm. The client lives as long as the node; set_owners() on it when
-  // the list changes.
-  AnnounceClient& announce_to(const std::vector<OwnerAddress>& ranked,
-                              tracker::AnnouncerConfig config);
-  // In the order of the calls.
-  const std::deque<AnnounceClient>& announcers() const { return announcers_; }
+  // A swarm from now on, before or after connections come in; of a swarm that is not there. Who
+  // connects must have its psk, which the transport must accept.
+  HostedSwarm& host(SessionConfig config, SessionHandlers handlers);
+  // Its peers and owners are told good-bye, and it is gone. Not from within its handlers.
+  void drop(const SwarmId& swarm);
 
   // After answer_announces() and the transport's listen(): as a member this node owns swarms that
   // others announce. `service_port`: as others dial it. At most once. Where its datagrams
@@ -47,14 +42,16 @@ class Node {
   Result<Endpoint> join_cluster(GossipConfig config, std::uint16_t service_port,
                                 std::function<void()> on_superseded);
   // The owners of the swarm are the members that the hash table names, as they come and go. After
-  // join_cluster(), once.
-  void announce_to_table(tracker::AnnouncerConfig config);
+  // join_cluster(), once for each swarm.
+  void announce_to_table(HostedSwarm& swarm, tracker::AnnouncerConfig config) {
+    swarm.announce_to_table(std::move(config), *gossip_, table_psk_);
+  }
   // The members' keys from now on, and of those who announce: beside `own`, of the swarm.
   void set_cluster_keys(const Keyring& keys, const std::optional<Secret>& own);
   GossipService* gossip() { return gossip_ ? &*gossip_ : nullptr; }
   const GossipService* gossip() const { return gossip_ ? &*gossip_ : nullptr; }
 
-  // Brings the announcers up to date with the swarm: progress, and how many peers are wanted.
+  // Brings those who are announced to up to date with the swarms.
   void refresh_announcers();
   // Says good-bye to everybody. The loop must run until quiet() for it to be heard.
   void stop();
@@ -63,12 +60,12 @@ class Node {
   Loop& loop() { return loop_; }
   Transport& transport() { return transport_; }
   OwnerService* owner_service() { return owner_service_ ? &*owner_service_ : nullptr; }
-  SwarmSession& session() { return *session_; }
 
  private:
   struct OpenConnection {
     Opened opened;
     std::optional<Family> family;  // what the connection is for
+    HostedSwarm* swarm = nullptr;  // whose dial it is, or that its Join named
     bool settled = false;          // it has said Join, or something to an owner
     bool announces = false;        // to us: our owner knows it
     bool closing = false;
@@ -77,31 +74,22 @@ class Node {
   void on_event(const Event& event);
   void on_opened(ConnectionId id, const Opened& opened);
   void on_received(ConnectionId id, const WireMessage& message);
+  bool find_swarm(ConnectionId id, OpenConnection& connection, const peer::Message& first);
   void hand_on(ConnectionId id, OpenConnection& connection, const WireMessage& message);
   void close(ConnectionId id, OpenConnection& connection, const std::string& why);
   void on_closed(ConnectionId id, const Error& why);
   void close_silent();
-  AnnounceClient* announcer_of(ConnectionId id);
-  void tell_progress(AnnounceClient& announcer);
   void rank_members();
-  void own_entry();
-  void doubt_owner(const HostPort& where);
-  void add_candidates(const std::vector<tracker::PeerRecord>& found);
+  HostedSwarm* dialler_of(ConnectionId id);
 
   Loop& loop_;
   Random random_;
   Duration first_message_timeout_;
   Transport transport_;
   std::optional<OwnerService> owner_service_;
-  std::deque<AnnounceClient> announcers_;  // which stay where they are
-  std::optional<SwarmSession> session_;
   std::optional<GossipService> gossip_;
-  AnnounceClient* table_announcer_ = nullptr;  // of announcers_
-  std::optional<tracker::AnnouncerConfig> table_config_;
-  // Complete, and percent, as our own owner knows it.
-  std::optional<std::pair<bool, int>> own_entry_;
-  std::map<HostPort, PeerId> table_owners_;
   Secret table_psk_;
+  std::map<SwarmId, HostedSwarm> swarms_;  // which stay where they are
   absl::flat_hash_map<ConnectionId, OpenConnection> opened_;
   std::deque<std::pair<Time, ConnectionId>> unheard_;  // in the order of their deadlines
   Timer silent_timer_;

@@ -26,6 +26,8 @@ class OwnerService {
   void set_self(const SwarmId& swarm, std::vector<Endpoint> endpoints, bool complete,
                 std::string zone, std::uint16_t have_permille = 0);
 
+  void forget_self(const SwarmId& swarm) { owner_.forget_self(swarm); }
+
   const tracker::Owner& owner() const { return owner_; }
 
  private:

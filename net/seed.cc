@@ -83,11 +83,11 @@ Result<Link> Seed::start() {
   handlers.on_store_failed = [](const Error&) {};
   handlers.on_source_failed = [](const Error& why) { log_warn(why.message); };
   handlers.on_problem = [](const std::string&, peer::Problem, ChunkIndex) {};
-  node_->join_swarm(std::move(session), std::move(handlers));
+  swarm_ = &node_->host(std::move(session), std::move(handlers));
   const Layout layout = config_.manifest->layout();
   auto io = std::make_shared<ContentIo>(
       ContentIo{config_.manifest, layout, config_.files, nullptr, std::move(encoded)});
-  node_->session().start(std::move(io), Bitfield(layout.chunk_count(), true));
+  swarm_->session().start(std::move(io), Bitfield(layout.chunk_count(), true));
 
   const std::vector<Endpoint> own = own_endpoints();
   tracker::OwnerConfig owner;
@@ -121,10 +121,10 @@ Status Seed::announce(const SwarmId& swarm, std::uint16_t mapped_port) {
   announcer.listen_port = mapped_port;
   announcer.zone = config_.zone;
   if (!config_.advertised.empty()) announcer.advertised = own_endpoints();
-  announce_to_link(*node_, owners, announcer);
+  announce_to_link(*swarm_, owners, announcer);
   if (config_.gossip) {
     P2P_TRY(node_->join_cluster(*config_.gossip, mapped_port, {}));
-    node_->announce_to_table(std::move(announcer));
+    node_->announce_to_table(*swarm_, std::move(announcer));
   }
   node_->refresh_announcers();
   return {};
@@ -173,7 +173,7 @@ std::uint16_t Seed::port() const { return node_->transport().local().port; }
 
 // A seeder is left alone for weeks: who mistyped a tracker hears of it now or never.
 void Seed::warn_of_silence() {
-  for (const AnnounceClient& announcer : node_->announcers()) {
+  for (const AnnounceClient& announcer : swarm_->announcers()) {
     if (warned_ || !announcer.all_failed()) continue;
     warned_ = true;
     log_warn(

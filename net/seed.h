@@ -65,6 +65,7 @@ class Seed {
   SeedConfig config_;
   Secret psk_;
   std::unique_ptr<Node> node_;
+  HostedSwarm* swarm_ = nullptr;  // of the node
   Timer tick_timer_, leave_timer_;
   bool warned_ = false;
 };

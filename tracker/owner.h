@@ -176,6 +176,8 @@ class Owner {
   void set_self(const SwarmId& swarm, const PeerId& self, std::vector<Endpoint> endpoints,
                 bool complete, std::string zone = {}, std::uint16_t have_permille = 0);
 
+  void forget_self(const SwarmId& swarm) { selves_.erase(swarm); }
+
   // What another owner wrote to the store. Of a swarm that is not followed: ignored.
   void on_stored_peer(const SwarmId& swarm, const StoredPeer& stored, Time expires, Time now,
                       Heard heard = Heard::kAsNews);

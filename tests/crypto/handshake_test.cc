@@ -42,8 +42,8 @@ TEST_CASE("two sides with one secret get a session and know each other's key") {
   CHECK(ours.remote == b.static_keys.public_key);
   CHECK(theirs.remote == a.static_keys.public_key);
   CHECK(ours.cipher == available_ciphers().front());
-  CHECK(ours.psk_index == 0);
-  CHECK(theirs.psk_index == 0);
+  CHECK(ours.psk == psk);
+  CHECK(theirs.psk == psk);
   CHECK(sessions_match(ours, theirs));
   CHECK(pair.initiator.take_output().empty());
   CHECK(!pair.initiator.refusal());
@@ -181,7 +181,7 @@ TEST_CASE("a responder with a thousand secrets finds the one that is meant") {
     REQUIRE(pair.initiator.complete());
     REQUIRE(pair.responder.complete());
     Session ours = pair.initiator.take_session(), theirs = pair.responder.take_session();
-    CHECK(theirs.psk_index == index);
+    CHECK(theirs.psk == psks[index]);
     CHECK(sessions_match(ours, theirs));
   }
 }

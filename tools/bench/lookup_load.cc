@@ -27,6 +27,7 @@
 #include <vector>
 
 #include "net/link_owners.h"
+#include "net/node.h"
 
 namespace {
 

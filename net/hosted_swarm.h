@@ -1,0 +1,70 @@
+// HostedSwarm: one content of a node: its life among its peers, and where it is announced.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "net/announce_client.h"
+#include "net/gossip_service.h"
+#include "net/owner_service.h"
+#include "net/swarm_session.h"
+
+namespace p2p::net {
+
+class HostedSwarm {
+ public:
+  HostedSwarm(Loop& loop, Transport& transport, SessionConfig config, SessionHandlers handlers,
+              Random random);
+
+  const SwarmId& id() const { return id_; }
+  const Secret& psk() const { return psk_; }
+  SwarmSession& session() { return session_; }
+  const SwarmSession& session() const { return session_; }
+
+  // Once for each list of owners, which is ranked for itself and has a spread of its own. What they
+  // all find goes to the one swarm. The client lives as long as the swarm; set_owners() on it when
+  // the list changes.
+  AnnounceClient& announce_to(const std::vector<OwnerAddress>& ranked,
+                              tracker::AnnouncerConfig config);
+  // The owners are the members that the hash table names, as they come and go; its own node, where
+  // it is one, is told by refresh(). `gossip` must outlive this. Once.
+  void announce_to_table(tracker::AnnouncerConfig config, GossipService& gossip,
+                         const Secret& table_psk);
+  // The members or the key of the table have changed.
+  void rank_members(const Secret& table_psk);
+  // In the order of the calls.
+  const std::deque<AnnounceClient>& announcers() const { return announcers_; }
+
+  // Brings the announcers and the node's own table, if it has one, up to date: progress, and how
+  // many peers are wanted.
+  void refresh(OwnerService* own_table);
+  void stop();
+
+  // Whose dial this connection is, if it is one of ours.
+  AnnounceClient* announcer_of(ConnectionId id);
+  void on_closed(ConnectionId id, const Error& why);
+
+ private:
+  void doubt_owner(const HostPort& where);
+  void add_candidates(const std::vector<tracker::PeerRecord>& found);
+  void tell_own_table(OwnerService& table);
+
+  Loop& loop_;
+  Transport& transport_;
+  SwarmId id_;
+  Secret psk_;
+  Random random_;
+  SwarmSession session_;
+  std::deque<AnnounceClient> announcers_;  // which stay where they are
+  GossipService* gossip_ = nullptr;
+  AnnounceClient* table_announcer_ = nullptr;  // of announcers_
+  std::optional<tracker::AnnouncerConfig> table_config_;
+  // Complete, and percent, as our own table knows it.
+  std::optional<std::pair<bool, int>> own_entry_;
+  std::map<HostPort, PeerId> table_owners_;
+};
+
+}  // namespace p2p::net
