@@ -13,7 +13,7 @@ constexpr int kPickTries = 32;
 }  // namespace
 
 double Membership::Budget::left(Time now) {
-  have_ = std::min(rate_ / 4, have_ + rate_ * to_seconds(now - at_));
+  have_ = std::min(most(), have_ + rate_ * to_seconds(now - at_));
   at_ = now;
   return have_;
 }

@@ -205,7 +205,7 @@ class Membership {
   // Bytes that may be sent: refills with time, holds a quarter of a second's.
   class Budget {
    public:
-    explicit Budget(double bytes_per_second) : rate_(bytes_per_second), have_(rate_ / 4) {}
+    explicit Budget(double bytes_per_second) : rate_(bytes_per_second), have_(most()) {}
     bool take(std::size_t bytes, Time now);
     // For what goes out in any case: less is left for those who take.
     void spend(std::size_t bytes, Time now);
@@ -277,6 +277,8 @@ class Membership {
   void prove(const Sender& sender);
   void send_question(const Sender& to, Packet packet);
   bool send_budgeted(const Sender& to, Packet packet);
+  void send_members_of(const Sender& to, const std::vector<std::size_t>& buckets);
+  void send_listings(const Sender& to, const std::vector<std::size_t>& buckets, double lacks);
   bool send_records(const Sender& to, std::vector<News> records);
   void on(const Sender& sender, const Digests& digests);
   void on(const Sender& sender, const Listing& listing);

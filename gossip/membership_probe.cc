@@ -40,18 +40,15 @@ void Membership::start_probe() {
   probe_at_ = now_ + slowed(kProbeInterval);
   if (!is_speaking()) return;
   if (probe_) fail_probe();
-  const Member* target = nullptr;
+  const auto live = [&](const PeerId& id) {
+    const Member* member = table_.find(id);
+    return member && is_live(member->status) ? member : nullptr;
+  };
   const auto silent = std::exchange(silent_target_, std::nullopt);
-  if (silent) {
-    target = table_.find(silent->id);
-    if (target && (target->key() != *silent || !is_live(target->status))) target = nullptr;
-  }
+  const Member* target = silent ? live(silent->id) : nullptr;
+  if (target && target->key() != *silent) target = nullptr;  // another life of it
   const bool again = target != nullptr;
-  if (!target && doubted_) {
-    target = table_.find(*doubted_);
-    doubted_.reset();
-    if (target && !is_live(target->status)) target = nullptr;
-  }
+  if (!target && doubted_) target = live(*std::exchange(doubted_, std::nullopt));
   // In turn one at random, and the one that follows in the order of ids: so that it is also
   // certain, and soon, that each is probed by somebody.
   if (!target) {

@@ -23,10 +23,9 @@ Time jittered(Time from, Duration interval, Random& random) {
   return from + from_seconds(to_seconds(interval) * (2 + 2 * random.unit()) / 3);
 }
 
-// How many members differ in a bucket that does, when so many buckets differ: as when each member
-// falls into one of them by chance.
+// How many members differ in a bucket that does, when so many buckets differ, at least one: as when
+// each member falls into one of them by chance.
 double differing_in_each(std::size_t differing_buckets) {
-  if (differing_buckets == 0) return 0;
   const auto same = std::max(static_cast<double>(kBuckets - differing_buckets), 0.5);
   return kBuckets * std::log(kBuckets / same) / static_cast<double>(differing_buckets);
 }
@@ -179,49 +178,65 @@ bool Membership::send_records(const Sender& to, std::vector<News> records) {
   });
 }
 
-void Membership::on(const Sender& sender, const Digests& digests) {
-  if (digests.proof != 0 && digests.proof == challenge_of(sender)) prove(sender);
-  if (!is_proven(sender) || config_.observer) return;
-  const double lacks = 1 - static_cast<double>(digests.live) / static_cast<double>(table_.live());
-  const bool lacks_many = lacks > 1 - kFewShare || digests.live < kMuch;
-  const std::uint32_t salt = fresh_number();
+// All that are live in these buckets, as far as the budget reaches.
+void Membership::send_members_of(const Sender& to, const std::vector<std::size_t>& buckets) {
   std::vector<News> records;
-  std::vector<BucketMarks> listed;
-  const auto differs = [&](std::size_t bucket) {
-    return MemberTable::short_digest(table_.digests()[bucket]) != digests.digests[bucket];
-  };
-  std::size_t differing = 0;
-  for (std::size_t bucket = 0; bucket < kBuckets; ++bucket) differing += differs(bucket);
-  // No more is listed than what will be wanted of it can be sent, as far as one can tell: a packet
-  // of either kind may be nearly empty.
   double room = sync_budget_.left(now_);
-  if (!lacks_many)
-    room = (room - 2 * kMaxPacketBytes) * kMaxPacketBytes / (kMaxPacketBytes + kDatagramBytes);
-  const std::size_t first = random_.below(kBuckets);
-  for (std::size_t i = 0; i < kBuckets && room > 0; ++i) {
-    const std::size_t bucket = (first + i) % kBuckets;
-    if (!differs(bucket)) continue;
-    if (lacks_many)
-      table_.each_of_bucket(bucket, [&](const Member& member) {
-        if (!is_live(member.status)) return;
-        records.push_back({member.claim, member.status, 0});
-        room -= static_cast<double>(encoded_bytes(records.back()));
-      });
-    else
-      for (BucketMarks& part : marks_of_bucket(table_, bucket, salt)) {
-        const double wanted = std::max(lacks * static_cast<double>(part.marks.size()),
-                                       differing_in_each(differing) / part.parts);
-        room -= static_cast<double>(encoded_bytes(part)) + wanted * kUsualNewsBytes;
-        listed.push_back(std::move(part));
-      }
+  for (const std::size_t bucket : buckets) {
+    if (room <= 0) break;
+    table_.each_of_bucket(bucket, [&](const Member& member) {
+      if (!is_live(member.status)) return;
+      records.push_back({member.claim, member.status, 0});
+      room -= static_cast<double>(encoded_bytes(records.back()));
+    });
   }
-  send_records(sender, std::move(records));
+  send_records(to, std::move(records));
+}
+
+// No more is listed than what will be wanted of it can be sent, as far as one can tell: of each
+// bucket the share that is lacked, and what differs by the count of buckets that do. A packet of
+// either kind may be nearly empty.
+void Membership::send_listings(const Sender& to, const std::vector<std::size_t>& buckets,
+                               double lacks) {
+  if (buckets.empty()) return;
+  const std::uint32_t salt = fresh_number();
+  const double differ = differing_in_each(buckets.size());
+  std::vector<BucketMarks> listed;
+  double room = (sync_budget_.left(now_) - 2 * kMaxPacketBytes) * kMaxPacketBytes /
+                (kMaxPacketBytes + kDatagramBytes);
+  for (const std::size_t bucket : buckets) {
+    if (room <= 0) break;
+    for (BucketMarks& part : marks_of_bucket(table_, bucket, salt)) {
+      const double wanted =
+          std::max(lacks * static_cast<double>(part.marks.size()), differ / part.parts);
+      room -= static_cast<double>(encoded_bytes(part)) + wanted * kUsualNewsBytes;
+      listed.push_back(std::move(part));
+    }
+  }
   in_packets(std::move(listed), kBuckets, [&](std::vector<BucketMarks> some) {
     std::sort(some.begin(), some.end(), [](const BucketMarks& a, const BucketMarks& b) {
       return std::pair(a.bucket, a.part) < std::pair(b.bucket, b.part);
     });
-    return send_budgeted(sender, Listing{salt, std::move(some)});
+    return send_budgeted(to, Listing{salt, std::move(some)});
   });
+}
+
+void Membership::on(const Sender& sender, const Digests& digests) {
+  if (digests.proof != 0 && digests.proof == challenge_of(sender)) prove(sender);
+  if (!is_proven(sender) || config_.observer) return;
+  // From one at random on: not all of them may fit.
+  std::vector<std::size_t> differing;
+  const std::size_t first = random_.below(kBuckets);
+  for (std::size_t i = 0; i < kBuckets; ++i) {
+    const std::size_t bucket = (first + i) % kBuckets;
+    if (MemberTable::short_digest(table_.digests()[bucket]) != digests.digests[bucket])
+      differing.push_back(bucket);
+  }
+  const double lacks = 1 - static_cast<double>(digests.live) / static_cast<double>(table_.live());
+  if (lacks > 1 - kFewShare || digests.live < kMuch)
+    send_members_of(sender, differing);
+  else
+    send_listings(sender, differing, lacks);
 }
 
 // What is not marked there is sent, and what is marked and not here is asked for. Of one member
