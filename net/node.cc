@@ -6,7 +6,6 @@
 
 #include <string>
 
-#include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "crypto/keys.h"
 #include "net/address.h"
@@ -167,9 +166,7 @@ bool Node::find_swarm(ConnectionId id, OpenConnection& connection, const peer::M
   if (!join)
     return refuse({peer::ByeReason::kViolation, "a message before Join"}, "speaks before it joins");
   if (join->version != peer::kProtocolVersion)
-    return refuse({peer::ByeReason::kVersion,
-                   absl::StrCat("this side speaks version ", peer::kProtocolVersion)},
-                  "speaks another version");
+    return refuse(other_version_bye(), "speaks another version");
   const auto found = swarms_.find(join->swarm);
   if (found == swarms_.end())
     return refuse({peer::ByeReason::kNotServed, ""}, "asks for a content that is not here");

@@ -49,6 +49,11 @@ std::string_view text_of_bye(peer::ByeReason reason) {
 
 }  // namespace
 
+peer::Bye other_version_bye() {
+  return {peer::ByeReason::kVersion,
+          absl::StrCat("this side speaks version ", peer::kProtocolVersion)};
+}
+
 SwarmSession::SwarmSession(Loop& loop, Transport& transport, SessionConfig config,
                            SessionHandlers handlers, Random random)
     : transport_(transport),
@@ -145,9 +150,7 @@ void SwarmSession::on_early(ConnectionId id, Neighbour& neighbour, const peer::M
 
 void SwarmSession::on_join(ConnectionId id, Neighbour& neighbour, const peer::Join& join) {
   if (neighbour.joined) return say_bye(id, {peer::ByeReason::kViolation, "a second Join"});
-  if (join.version != peer::kProtocolVersion)
-    return say_bye(id, {peer::ByeReason::kVersion,
-                        absl::StrCat("this side speaks version ", peer::kProtocolVersion)});
+  if (join.version != peer::kProtocolVersion) return say_bye(id, other_version_bye());
   if (join.swarm != config_.swarm) return say_bye(id, {peer::ByeReason::kNotServed, ""});
   if (!neighbour.dialled) send(id, our_join());
   std::optional<Endpoint> listens = neighbour.dialled;

@@ -40,6 +40,9 @@ struct SessionHandlers {
   std::function<void(const Error&)> on_source_failed;
 };
 
+// To one who joins in another version of the protocol.
+peer::Bye other_version_bye();
+
 class SwarmSession {
  public:
   // Dials with the transport's psk of the config. Fetches the manifest unless start() is called
