@@ -4,8 +4,10 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/endpoint.h"
@@ -56,6 +58,15 @@ inline const CLI::Range kSeconds(0.0, 1e9);
 
 // Prints the error to stderr and returns its exit code.
 int fail(const Error& error);
+
+// What a command runs: its body, whose error is printed and gives the exit code.
+template <typename Options>
+Run body_of(std::shared_ptr<Options> options, Result<int> (*body)(const Options&)) {
+  return [options = std::move(options), body] {
+    const Result<int> result = body(*options);
+    return result ? *result : fail(result.error());
+  };
+}
 
 // ADDR:PORT, with a name for the flag in the error.
 Result<Endpoint> parse_listen(const std::string& text);

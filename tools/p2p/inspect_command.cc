@@ -191,13 +191,6 @@ Result<int> verify(const InspectOptions& options) {
   return kCorrupt;
 }
 
-Run guarded(std::shared_ptr<InspectOptions> options, Result<int> (*body)(const InspectOptions&)) {
-  return [options, body] {
-    auto result = body(*options);
-    return result ? *result : fail(result.error());
-  };
-}
-
 }  // namespace
 
 void add_inspect(CLI::App& app, Run& run) {
@@ -216,7 +209,7 @@ void add_inspect(CLI::App& app, Run& run) {
   command->footer("Example:\n  p2p inspect 'p2p://...#...' --files\n  p2p inspect ./release");
   command->callback([options, &run] {
     const bool link = options->subject.rfind("p2p:", 0) == 0 || options->subject == "-";
-    run = guarded(options, link ? inspect_link : inspect_path);
+    run = body_of(options, link ? inspect_link : inspect_path);
   });
 }
 
@@ -233,7 +226,7 @@ void add_verify(CLI::App& app, Run& run) {
                   "Seconds to look for a peer that has the manifest")
       ->check(kSeconds);
   command->footer("Example:\n  p2p verify 'p2p://...#...' /srv/big.iso");
-  command->callback([options, &run] { run = guarded(options, verify); });
+  command->callback([options, &run] { run = body_of(options, verify); });
 }
 
 }  // namespace p2p::cli

@@ -67,12 +67,7 @@ CLI::App* add_edit(CLI::App& keys, Run& run, const std::string& name, const std:
                    Edit edit, const std::shared_ptr<KeysOptions>& options) {
   CLI::App* command = keys.add_subcommand(name, help);
   command->add_option("FILE", options->file, "Key file of `p2p keygen`")->required();
-  command->callback([options, edit, &run] {
-    run = [options, edit] {
-      auto result = edit(*options);
-      return result ? *result : fail(result.error());
-    };
-  });
+  command->callback([options, edit, &run] { run = body_of(options, edit); });
   return command;
 }
 

@@ -186,15 +186,14 @@ Result<int> lookup(const LookupOptions& options) {
   SteppedLoop loop;
   Lookup asking(loop, swarm, patience);
   // A member of this host is asked where nobody else is named.
-  if (!options.observer.join.empty() || !link.members.empty() ||
-      (trackers.empty() && link.seeders.empty())) {
+  const bool names_others = !trackers.empty() || !link.seeders.empty();
+  if (!options.observer.join.empty() || !link.members.empty() || !names_others) {
     P2P_ASSIGN(net::GossipConfig config, observer_config(options.observer, link.members));
     Observer observer(loop, std::move(config), patience);
     if (const Status joined = observer.join(); joined) {
       P2P_TRY(
           asking.ask(members_that_own(observer.table(), swarm, owner_psk), gossip::kAskedOwners));
-    } else if ((trackers.empty() && link.seeders.empty()) ||
-               joined.error().code != ErrorCode::kUnreachable) {
+    } else if (!names_others || joined.error().code != ErrorCode::kUnreachable) {
       return joined.error();
     } else {
       net::log_warn(joined.error().message);
@@ -241,12 +240,7 @@ void add_lookup(CLI::App& app, Run& run) {
       "names up to 50 peers at random, and how much "
       "each had when it announced last, up to some minutes ago.\n\n"
       "Exit codes: 0: somebody answered, though it may know of no peer; 4: no owner answers.");
-  command->callback([options, &run] {
-    run = [options] {
-      auto result = lookup(*options);
-      return result ? *result : fail(result.error());
-    };
-  });
+  command->callback([options, &run] { run = body_of(options, lookup); });
 }
 
 }  // namespace p2p::cli

@@ -111,12 +111,7 @@ void add_members(CLI::App& app, Run& run) {
       "they started, the others since they are not. Who is not alive is told by the three members "
       "that run longest, which remember it for 24 hours.\n\n"
       "Exit code 4: no member of the cluster answers.");
-  command->callback([options, &run] {
-    run = [options] {
-      auto result = members(*options);
-      return result ? *result : fail(result.error());
-    };
-  });
+  command->callback([options, &run] { run = body_of(options, members); });
 }
 
 }  // namespace p2p::cli

@@ -72,12 +72,7 @@ void add_node(CLI::App& app, Run& run) {
   command->footer(
       "Example:\n  p2p node --gossip 0.0.0.0:7946\n"
       "  p2p node --gossip 0.0.0.0:7946 --join first.example:7946");
-  command->callback([options, &run] {
-    run = [options] {
-      auto result = run_node(*options);
-      return result ? *result : fail(result.error());
-    };
-  });
+  command->callback([options, &run] { run = body_of(options, run_node); });
 }
 
 }  // namespace p2p::cli

@@ -87,12 +87,7 @@ void add_reachability(CLI::App& app, Run& run) {
       "What the others think of one that is silent stands beside it: `alive` means that they reach "
       "it and this host does not.\n\n"
       "Exit codes: 0: all answer; 1: some do not; 4: no member of the cluster answers.");
-  command->callback([options, &run] {
-    run = [options] {
-      auto result = reachability(*options);
-      return result ? *result : fail(result.error());
-    };
-  });
+  command->callback([options, &run] { run = body_of(options, reachability); });
 }
 
 }  // namespace p2p::cli

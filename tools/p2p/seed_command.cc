@@ -214,12 +214,7 @@ void add_seed(CLI::App& app, Run& run) {
   command->footer(
       "Example:\n  p2p seed big.iso\n  p2p seed ./release --tracker tracker.example:7000 "
       "--advertise 10.0.0.5");
-  command->callback([options, &run] {
-    run = [options] {
-      auto result = seed(*options);
-      return result ? *result : fail(result.error());
-    };
-  });
+  command->callback([options, &run] { run = body_of(options, seed); });
 }
 
 }  // namespace p2p::cli

@@ -88,29 +88,36 @@ Result<HashCache> open_hash_cache() {
   return HashCache(folder / "hashes");
 }
 
+namespace {
+
+// `replaced` hands its group and its permissions on where it is not null: a service may read the
+// file by them.
+Status fill(int file, const std::filesystem::path& path, const std::string& text,
+            const struct stat* replaced) {
+  if (replaced && (fchown(file, static_cast<uid_t>(-1), replaced->st_gid) != 0 ||
+                   fchmod(file, replaced->st_mode & 0777) != 0))
+    return io_error("give its group and its permissions to", path);
+  if (write(file, text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
+      fsync(file) != 0)
+    return io_error("write", path);
+  return {};
+}
+
+}  // namespace
+
 Status write_private_file(const std::filesystem::path& path, const std::string& text,
                           Replace replace) {
   const std::filesystem::path temporary = path.string() + absl::StrCat(".", getpid(), ".new");
   const int file =
       open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (file < 0) return io_error("write", temporary);
-  // A service may read it by its group.
   struct stat old {};
   const bool keeps = replace == Replace::kKeepingPermissions && stat(path.c_str(), &old) == 0;
-  if (keeps && (fchown(file, static_cast<uid_t>(-1), old.st_gid) != 0 ||
-                fchmod(file, old.st_mode & 0777) != 0)) {
-    const Error why = io_error("keep the group and the permissions of", path);
-    close(file);
-    unlink(temporary.c_str());
-    return why;
-  }
-  const bool written = write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
-                       fsync(file) == 0;
-  const Error why = io_error("write", temporary);
+  const Status filled = fill(file, temporary, text, keeps ? &old : nullptr);
   close(file);
-  if (!written) {
+  if (!filled) {
     unlink(temporary.c_str());
-    return why;
+    return filled;
   }
   // link() refuses to replace what is there; rename() does not ask.
   const int placed = replace == Replace::kNo ? link(temporary.c_str(), path.c_str())

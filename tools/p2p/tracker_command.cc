@@ -103,12 +103,7 @@ void add_tracker(CLI::App& app, Run& run) {
   command->footer(
       "Example:\n  p2p tracker --listen 0.0.0.0:7000\n"
       "  p2p tracker --listen 0.0.0.0:7000 --store redis://store.example:6379");
-  command->callback([options, &run] {
-    run = [options] {
-      auto result = track(*options);
-      return result ? *result : fail(result.error());
-    };
-  });
+  command->callback([options, &run] { run = body_of(options, track); });
 }
 
 void add_keygen(CLI::App& app, Run& run) {
@@ -117,12 +112,7 @@ void add_keygen(CLI::App& app, Run& run) {
   add_flag_option(*command, "-o,--output", *output,
                   "File to write, for the user alone; stdout by default");
   command->footer("Example:\n  p2p keygen -o cluster.key");
-  command->callback([output, &run] {
-    run = [output] {
-      auto result = make_key(*output);
-      return result ? *result : fail(result.error());
-    };
-  });
+  command->callback([output, &run] { run = body_of(output, make_key); });
 }
 
 }  // namespace p2p::cli
