@@ -1,12 +1,7 @@
 #include "net/fetch.h"
 
-#include <algorithm>
+#include <utility>
 
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
-#include "base/units.h"
-#include "crypto/digest.h"
-#include "net/link_owners.h"
 #include "net/log.h"
 
 namespace p2p::net {
@@ -15,61 +10,27 @@ namespace {
 // How long good-byes may take when we leave.
 constexpr Duration kGoodbye = std::chrono::milliseconds(500);
 constexpr Duration kGoodbyePoll = std::chrono::milliseconds(5);
-// Less than this within stall_patience is no progress.
-constexpr std::uint64_t kMinProgressBytes = 64 * 1024;
-// Of the addresses that failed, as many as a person wants to read.
-constexpr std::size_t kShownFailures = 8;
-
-std::string describe(const std::string& who, peer::Problem problem, ChunkIndex chunk) {
-  switch (problem) {
-    case peer::Problem::kCorruptChunk:
-      return absl::StrCat(who, " sent a corrupt chunk (number ", chunk, ")");
-    case peer::Problem::kSourceChanged:
-      return absl::StrCat("the source of ", who, " changed since it was seeded");
-    case peer::Problem::kStuck:
-      return absl::StrCat(who, " stopped sending");
-  }
-  return who;
-}
-
-// What to look after where nobody has what is missing.
-std::string hint(const FetchConfig& config, bool all_owners_failed) {
-  const std::size_t trackers = config.link.trackers.size() + config.more_trackers.size();
-  if (trackers == 0 || !all_owners_failed)
-    return "Is the seeder running, and can this host reach it?";
-  return absl::StrCat(trackers == 1 ? "The tracker does not answer. Is it"
-                                    : "None of the trackers answers. Is one of them",
-                      " running, and can this host reach it?");
-}
 
 }  // namespace
-
-std::filesystem::path target_path(const std::optional<std::filesystem::path>& output,
-                                  const std::string& name) {
-  if (!output) return name;
-  return output->has_filename() ? *output : *output / name;
-}
 
 Fetch::Fetch(Loop& loop, FetchConfig config, FetchHandlers handlers)
     : loop_(loop),
       config_(std::move(config)),
       handlers_(std::move(handlers)),
-      content_(config_.link.content),
-      tick_timer_(loop, [this] { tick(); }),
+      refresh_timer_(loop, [this] { refresh(); }),
       linger_timer_(loop, [this] { end({}); }),
-      leave_timer_(loop, [this] { leave(); }),
-      started_(Loop::now()),
-      rates_(started_),
-      transfer_started_(started_),
-      next_checkpoint_(started_ + kCheckpointInterval),
-      hopeful_(started_),
-      progressed_(started_) {}
+      leave_timer_(loop, [this] { leave(); }) {}
 
-Fetch::~Fetch() = default;
+Fetch::~Fetch() {
+  download_.reset();
+  node_.reset();
+}
 
 Status Fetch::run() {
   P2P_TRY(start());
   loop_.run();
+  encoded_manifest_ = download_->encoded_manifest();
+  download_.reset();
   node_.reset();
   return outcome_;
 }
@@ -83,54 +44,16 @@ Status Fetch::start() {
   if (config_.gossip) transport.max_connections = kMaxMemberConnections;
   transport.timeouts = config_.timeouts;
   node_ = std::make_unique<Node>(loop_, std::move(transport));
-  const SwarmId swarm = swarm_id_of(content_, config_.psk);
-  SessionConfig session;
-  session.content = content_;
-  session.swarm = swarm;
-  session.psk = config_.psk;
-  session.book.zone = config_.zone;
-  if (!config_.manifest_only) {
+  if (!config_.manifest_only)
     P2P_TRY(node_->transport().listen(config_.listen.value_or(default_listen_endpoint())));
-    session.listen_port = node_->transport().local().port;
-  }
-  SessionHandlers handlers;
-  handlers.on_manifest = [this](Bytes encoded) { on_manifest(std::move(encoded)); };
-  handlers.on_completed = [this] { complete(); };
-  handlers.on_store_failed = [this](const Error& why) { end(why); };
-  handlers.on_source_failed = [](const Error& why) { log_warn(why.message); };
-  handlers.on_problem = [this](const std::string& who, peer::Problem problem, ChunkIndex chunk) {
-    const std::string text = describe(who, problem, chunk);
-    log_warn(problem == peer::Problem::kCorruptChunk ? text + "; it is banned from this fetch"
-                                                     : text);
-    if (problem == peer::Problem::kStuck) return;
-    lie_ = text;
-    verified_at_lie_ = verified_chunks();
-  };
-  swarm_ = &node_->host(std::move(session), std::move(handlers));
-
-  P2P_TRY(announce(swarm));
-  find_link_seeders();
-  tick_timer_.arm(Loop::now() + kProgressInterval);
-  return {};
-}
-
-Status Fetch::announce(const SwarmId& swarm) {
-  LinkOwners owners;
-  owners.trackers = config_.link.trackers;
-  owners.more_trackers = config_.more_trackers;
-  owners.seeders = config_.link.seeders;
-  owners.tracker_psk = config_.tracker_psk;
-  owners.seeder_psk = config_.psk;
-  tracker::AnnouncerConfig announcer;
-  announcer.swarm = swarm;
-  announcer.zone = config_.zone;
-  announcer.listen_port = node_->transport().local().port;
-  announce_to_link(*swarm_, owners, announcer);
-  if (config_.gossip) {
-    P2P_TRY(join_cluster());
-    node_->announce_to_table(*swarm_, std::move(announcer));
-  }
-  node_->refresh_announcers();  // so that the first announce asks for peers
+  if (config_.gossip) P2P_TRY(join_cluster());
+  DownloadHandlers handlers;
+  handlers.on_manifest = handlers_.on_manifest;
+  handlers.on_progress = handlers_.on_progress;
+  handlers.on_end = [this](const Status& outcome) { on_end(outcome); };
+  download_ = std::make_unique<Download>(*node_, config_, std::move(handlers));
+  download_->start();
+  refresh();
   return {};
 }
 
@@ -146,210 +69,38 @@ Status Fetch::join_cluster() {
   return {};
 }
 
-void Fetch::find_link_seeders() {
-  for (const HostPort& seeder : config_.link.seeders)
-    loop_.resolve(seeder,
-                  [this, alive = std::weak_ptr<bool>(alive_)](Result<std::vector<Endpoint>> found) {
-                    if (found && !alive.expired() && node_)
-                      swarm_->session().add_candidates(*found, true);
-                  });
-}
-
-void Fetch::on_manifest(Bytes encoded) {
-  auto decoded = decode_manifest(encoded);
-  if (!decoded)
-    return end(Error{ErrorCode::kMalformed,
-                     absl::StrCat("the link names something that is no valid manifest: ",
-                                  decoded.error().message)});
-  encoded_manifest_ = std::move(encoded);
-  manifest_ = std::make_shared<const Manifest>(std::move(*decoded));
-  if (handlers_.on_manifest) handlers_.on_manifest(manifest_);
-  if (config_.manifest_only) return end({});
-  target_ = target_path(config_.output, manifest_->name);
-  open_store();
-}
-
-void Fetch::open_store() {
-  auto opened = std::make_shared<std::optional<Result<std::unique_ptr<Store>>>>();
-  in_background(
-      [this, opened] {
-        StoreOptions options;
-        options.overwrite = config_.overwrite;
-        options.resume_job.stop = stop_opening_.get_token();
-        *opened = Store::open(manifest_, content_, target_, options);
-      },
-      [this, opened] { on_store_open(std::move(**opened)); });
-}
-
-void Fetch::on_store_open(Result<std::unique_ptr<Store>> opened) {
-  if (!opened) return end(std::move(opened).error());
-  store_ = std::move(*opened);
-  const Bitfield have = store_->resumed();
-  const Layout layout = manifest_->layout();
-  for (ChunkIndex i = have.next_set(0); i < have.size(); i = have.next_set(i + 1))
-    reused_bytes_ += layout.length_of(i);
-  if (reused_bytes_ > 0)
-    log_info(absl::StrCat("resuming: ", format_bytes(reused_bytes_), " of ",
-                          format_bytes(layout.total_bytes), " are on disk and verified"));
-  transfer_started_ = hopeful_ = progressed_ = Loop::now();
-  auto io = std::make_shared<ContentIo>(
-      ContentIo{manifest_, layout, store_, store_, std::move(encoded_manifest_)});
-  swarm_->session().start(std::move(io), have);
-  if (have.all()) complete();
-}
-
-void Fetch::tick() {
+void Fetch::refresh() {
   if (ended_) return;
-  const Time now = Loop::now();
-  rates_.on_total(swarm_->session().received_bytes(), now);
   node_->refresh_announcers();
-  if (!done_) {
-    if (handlers_.on_progress && manifest_) handlers_.on_progress(progress());
-    watch_hope(now);
-    if (auto verdict = hopeless(now)) return end(std::move(*verdict));
-    if (now >= next_checkpoint_) checkpoint();
-  }
-  tick_timer_.arm(now + kProgressInterval);
+  refresh_timer_.arm(Loop::now() + kProgressInterval);
 }
 
-void Fetch::watch_hope(Time now) {
-  const SwarmSession& session = swarm_->session();
-  const std::uint64_t heard = session.received_bytes() + session.manifest_bytes();
-  const bool opening = manifest_ && !store_;
-  if (opening || completed_ || heard - progressed_bytes_ >= kMinProgressBytes) {
-    progressed_ = now;
-    progressed_bytes_ = heard;
-  }
-  const bool useful =
-      session.running() ? session.swarm().has_useful_neighbour() : session.neighbours() > 0;
-  const bool stalled = now - progressed_ >= config_.stall_patience;
-  if (opening || completed_ || (useful && !stalled)) hopeful_ = now;
-  if (useful && !lie_.empty() && verified_chunks() > verified_at_lie_) lie_.clear();
-  for (const AnnounceClient& announcer : swarm_->announcers())
-    if (announcer.any_refused() && first_refusal_ == kNever) first_refusal_ = now;
-}
-
-std::optional<Error> Fetch::hopeless(Time now) const {
-  const SwarmSession& session = swarm_->session();
-  if (now == hopeful_ || completed_) return std::nullopt;
-  if (first_refusal_ != kNever && !session.ever_joined() &&
-      (all_owners_failed() || now - first_refusal_ >= kRefusedPatience))
-    return Error{ErrorCode::kRefused,
-                 absl::StrCat("refused: ", what_was_tried(),
-                              ". Is the link whole, with everything after '#'? Or is a "
-                              "--cluster-key needed, or wrong?")};
-  const bool patient = config_.patience == Duration::zero() || config_.patience > kCorruptPatience;
-  if (!lie_.empty() && now - hopeful_ >= (patient ? kCorruptPatience : config_.patience))
-    return Error{ErrorCode::kCorrupt,
-                 absl::StrCat("the content cannot be completed: ", lie_,
-                              ", and no other peer has what is missing. What was verified is "
-                              "kept; run the same command again when a sound copy is seeded")};
-  if (config_.patience > Duration::zero() && now - hopeful_ >= config_.patience)
-    return Error{
-        ErrorCode::kUnreachable,
-        absl::StrCat("no peer with what is missing for ", format_duration(config_.patience), ": ",
-                     what_was_tried(), ". ", hint(config_, all_owners_failed()),
-                     store_ ? " What was verified is kept; run the same command again." : "")};
-  return std::nullopt;
-}
-
-bool Fetch::all_owners_failed() const {
-  const auto& announcers = swarm_->announcers();
-  return std::all_of(announcers.begin(), announcers.end(),
-                     [](const AnnounceClient& announcer) { return announcer.all_failed(); });
-}
-
-std::string Fetch::what_was_tried() const {
-  std::set<std::string> texts;
-  for (const auto& [endpoint, text] : swarm_->session().failures()) texts.insert(text);
-  for (const AnnounceClient& announcer : swarm_->announcers())
-    for (const std::string& text : announcer.failures())
-      if (!text.empty()) texts.insert(text);
-  if (const GossipService* gossip = node_->gossip();
-      gossip && gossip->membership().table().live() <= (config_.gossip->observer ? 0 : 1))
-    texts.insert("no member of the cluster answers");
-  if (texts.empty()) return "nobody answered";
-  const std::size_t more = texts.size() > kShownFailures ? texts.size() - kShownFailures : 0;
-  for (std::size_t i = 0; i < more; ++i) texts.erase(std::prev(texts.end()));
-  return absl::StrCat(absl::StrJoin(texts, "; "),
-                      more ? absl::StrCat("; and ", more, " more") : "");
-}
-
-std::uint32_t Fetch::verified_chunks() const {
-  const SwarmSession& session = swarm_->session();
-  return session.running() ? session.swarm().have().count() : 0;
-}
-
-void Fetch::checkpoint() {
-  const SwarmSession& session = swarm_->session();
-  if (!session.running() || checkpointing_ || completed_) return;
-  const Bitfield have = session.swarm().have();
-  if (have.count() == verified_at_checkpoint_) return;
-  checkpointing_ = true;
-  verified_at_checkpoint_ = have.count();
-  auto written = std::make_shared<Status>();
-  const Time began = Loop::now();
-  in_background([store = store_, have, written] { *written = store->checkpoint(have); },
-                [this, written, began] {
-                  checkpointing_ = false;
-                  const Time now = Loop::now();
-                  // A slow disk is left in peace for most of the time.
-                  next_checkpoint_ = now + std::max(kCheckpointInterval, (now - began) * 4);
-                  if (!*written) return end(*written);
-                  if (completed_) commit();
-                });
-}
-
-void Fetch::complete() {
-  if (completed_) return;
-  completed_ = true;
-  if (!checkpointing_) commit();
-}
-
-void Fetch::commit() {
-  if (ended_) return;
-  committing_ = true;
-  node_->refresh_announcers();
-  auto committed = std::make_shared<Status>();
-  in_background(
-      [store = store_, committed] { *committed = store->commit(); },
-      [this, committed] {
-        if (!*committed) return end(*committed);
-        done_ = true;
-        rates_.on_total(swarm_->session().received_bytes(), Loop::now());
-        if (handlers_.on_done) handlers_.on_done(progress());
-        const Duration stays = config_.linger.value_or(
-            swarm_->session().swarm().has_incomplete_neighbour() ? kCourtesy : Duration{});
-        if (stays <= Duration::zero()) return end({});
-        linger_timer_.arm(Loop::now() + stays);
-      });
-}
-
-void Fetch::in_background(std::function<void()> job, std::function<void()> done) {
-  ++jobs_;
-  loop_.work(std::move(job), [this, done = std::move(done)] {
-    --jobs_;
-    if (!ended_) done();
-  });
+void Fetch::on_end(const Status& outcome) {
+  if (!outcome || config_.manifest_only) return end(outcome);
+  done_ = true;
+  if (handlers_.on_done) handlers_.on_done(download_->progress());
+  const bool needed = download_->swarm().session().swarm().has_incomplete_neighbour();
+  const Duration stays = config_.linger.value_or(needed ? kCourtesy : Duration{});
+  if (stays <= Duration::zero()) return end({});
+  linger_timer_.arm(Loop::now() + stays);
 }
 
 void Fetch::interrupt() {
   if (done_) return end({});  // it was only lingering
-  if (committing_) {
-    config_.linger = Duration{};
-    return log_info("all is fetched; ending as soon as it is in place");
-  }
-  end(Error{ErrorCode::kInterrupted,
-            store_ ? "interrupted; what was verified is kept, run the same command to go on"
-                   : "interrupted"});
+  if (download_->cancel(
+          Error{ErrorCode::kInterrupted,
+                download_->store()
+                    ? "interrupted; what was verified is kept, run the same command to go on"
+                    : "interrupted"}))
+    return;
+  config_.linger = Duration{};
+  log_info("all is fetched; ending as soon as it is in place");
 }
 
 void Fetch::end(Status outcome) {
-  if (ended_) return;
-  ended_ = true;
-  stop_opening_.request_stop();
+  if (std::exchange(ended_, true)) return;
   outcome_ = std::move(outcome);
-  tick_timer_.arm(kNever);
+  refresh_timer_.arm(kNever);
   linger_timer_.arm(kNever);
   node_->stop();
   leave_by_ = Loop::now() + kGoodbye;
@@ -358,35 +109,8 @@ void Fetch::end(Status outcome) {
 
 void Fetch::leave() {
   const bool heard = node_->quiet() || Loop::now() >= leave_by_;
-  if (jobs_ > 0 || !heard) return leave_timer_.arm(Loop::now() + kGoodbyePoll);
+  if (!download_->idle() || !heard) return leave_timer_.arm(Loop::now() + kGoodbyePoll);
   loop_.stop();
-}
-
-FetchProgress Fetch::progress() const {
-  FetchProgress progress;
-  const SwarmSession& session = swarm_->session();
-  progress.name = manifest_->name;
-  progress.bytes_total = manifest_->layout().total_bytes;
-  progress.bytes_reused = reused_bytes_;
-  progress.bytes_fetched = session.received_bytes();
-  if (session.running()) {
-    const Bitfield& have = session.swarm().have();
-    const Layout layout = manifest_->layout();
-    progress.bytes_verified = std::uint64_t{have.count()} * layout.chunk_bytes;
-    // The last chunk may be shorter than the others.
-    if (have.size() > 0 && have.test(have.size() - 1))
-      progress.bytes_verified -= layout.chunk_bytes - layout.length_of(have.size() - 1);
-  }
-  progress.rate = rates_.now();
-  progress.peers = session.neighbours();
-  progress.peers_met = session.peers_met();
-  progress.elapsed = Loop::now() - started_;
-  const double seconds = to_seconds(Loop::now() - transfer_started_);
-  if (rates_.best() > 0 && seconds > 0)
-    progress.share_of_limit =
-        std::min(1.0, static_cast<double>(progress.bytes_fetched) / seconds / rates_.best());
-  progress.path = target_;
-  return progress;
 }
 
 }  // namespace p2p::net

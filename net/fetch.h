@@ -1,74 +1,26 @@
-// Fetch: a whole download, from the link to the file in its place (and seeding on for a while).
+// Fetch: a process's one download, on a node of its own, and seeding on for a while.
 #pragma once
 
-#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
-#include <set>
-#include <stop_token>
-#include <string>
-#include <vector>
 
-#include "content/link.h"
-#include "content/manifest.h"
-#include "content/store.h"
-#include "net/node.h"
-#include "net/rate_history.h"
+#include "net/download.h"
 
 namespace p2p::net {
 
-// A fetch that was told of corrupt content or a changed source waits only this long for an honest
-// peer.
-inline constexpr Duration kCorruptPatience = std::chrono::seconds(5);
-// Refused by some, with others not heard of yet.
-inline constexpr Duration kRefusedPatience = std::chrono::seconds(3);
-inline constexpr Duration kCheckpointInterval = std::chrono::seconds(2);
-inline constexpr Duration kProgressInterval = std::chrono::milliseconds(100);
-
 inline constexpr Duration kCourtesy = std::chrono::seconds(2);
 
-struct FetchConfig {
-  Link link;
-  Secret psk;          // of the peers: the link's secret, or the cluster key
-  Secret tracker_psk;  // the cluster key, or open_tracker_key()
-  // Asked beside those of the link.
-  std::vector<HostPort> more_trackers;
-  // Where the content goes; into it, under the content's name, when it ends in '/'. The name alone
-  // when not given.
-  std::optional<std::filesystem::path> output;
+struct FetchConfig : DownloadConfig {
   std::optional<Endpoint> listen;
   // As a member of a cluster, whose hash table is asked too.
   std::optional<GossipConfig> gossip;
   KeyPair identity = KeyPair::random();  // of the member, and of the peer
-  std::string zone;                      // where this host is (base/zone.h)
-  bool overwrite = false;
   // How long it goes on seeding afterwards. Not said: kCourtesy, where neighbours are not complete
   // (in a simulated swarm with slow hosts in it, the last of the others were done a third sooner).
   std::optional<Duration> linger;
-  // Without anyone who has what is missing; 0: for ever.
-  Duration patience = std::chrono::seconds(30);
-  // With peers that claim to have it and send nothing; `patience` follows.
-  Duration stall_patience = std::chrono::minutes(2);
   unsigned lanes = 1;
   ConnectionTimeouts timeouts;
-  bool manifest_only = false;  // stop as soon as the manifest is there
-};
-
-struct FetchProgress {
-  std::string name;
-  std::uint64_t bytes_total = 0;
-  std::uint64_t bytes_verified = 0;  // reused ones too
-  std::uint64_t bytes_reused = 0;    // were on disk from an earlier run
-  std::uint64_t bytes_fetched = 0;   // payload received, duplicates and corrupt chunks too
-  double rate = 0;                   // bytes a second, over the last two seconds
-  std::size_t peers = 0;             // neighbours now
-  std::size_t peers_met = 0;
-  Duration elapsed{0};
-  // The average rate so far as a share of the best half second: 1 is a link that was never idle. 0:
-  // not known yet.
-  double share_of_limit = 0;
-  std::filesystem::path path;
 };
 
 struct FetchHandlers {
@@ -91,70 +43,23 @@ class Fetch {
 
  private:
   Status start();
-  Status announce(const SwarmId& swarm);
   Status join_cluster();
-  void find_link_seeders();
-  void on_manifest(Bytes encoded);
-  void open_store();
-  void on_store_open(Result<std::unique_ptr<Store>> opened);
-  void tick();
-  void watch_hope(Time now);
-  std::optional<Error> hopeless(Time now) const;
-  std::string what_was_tried() const;
-  bool all_owners_failed() const;
-  std::uint32_t verified_chunks() const;
-  void checkpoint();
-  void complete();
-  void commit();
+  void refresh();
+  void on_end(const Status& outcome);
   void end(Status outcome);
-  // Runs a job on the thread pool; `done` is skipped once the fetch has ended. The fetch outlives
-  // its jobs.
-  void in_background(std::function<void()> job, std::function<void()> done);
   void leave();
-  FetchProgress progress() const;
 
   Loop& loop_;
   FetchConfig config_;
   FetchHandlers handlers_;
-  ContentId content_;
   std::unique_ptr<Node> node_;
-  HostedSwarm* swarm_ = nullptr;  // of the node
-  Timer tick_timer_, linger_timer_, leave_timer_;
-  Time started_;
-  RateHistory rates_;
-
-  Bytes encoded_manifest_;
-  std::shared_ptr<const Manifest> manifest_;
-  std::shared_ptr<Store> store_;
-  std::filesystem::path target_;
-  std::uint64_t reused_bytes_ = 0;
-  Time transfer_started_;
-  std::uint64_t verified_at_checkpoint_ = 0;
-  Time next_checkpoint_;
-
-  int jobs_ = 0;  // in the background
-  bool checkpointing_ = false;
-  bool completed_ = false;   // every chunk is verified
-  bool committing_ = false;  // not to be interrupted
-  std::stop_source stop_opening_;
+  std::unique_ptr<Download> download_;  // on the node
+  Timer refresh_timer_, linger_timer_, leave_timer_;
   bool done_ = false;  // in place
   bool ended_ = false;
   Time leave_by_ = kNever;
-  Time hopeful_;     // when somebody last had what we lack
-  Time progressed_;  // when something last came in
-  std::uint64_t progressed_bytes_ = 0;
-  Time first_refusal_ = kNever;
-  // Who sent a corrupt chunk or whose source changed, for the verdict; forgotten when others have
-  // given us more since.
-  std::string lie_;
-  std::uint32_t verified_at_lie_ = 0;
+  Bytes encoded_manifest_;  // after run()
   Status outcome_;
-  // Lets names that are still being resolved know that the fetch is gone.
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
-
-// The target of a fetch: see FetchConfig::output.
-std::filesystem::path target_path(const std::optional<std::filesystem::path>& output,
-                                  const std::string& name);
 
 }  // namespace p2p::net

@@ -64,6 +64,7 @@ class GossipService {
   void doubt(const PeerId& id);
   void reach(const PeerId& id);
   void ask_absent();
+  bool is_alone() const;  // knows of no other live member
   // Tells the others; the loop must run until left().
   void leave();
   bool left() const { return !membership_ || membership_->left(); }
@@ -83,7 +84,6 @@ class GossipService {
   void tell_change();
   void keep_members();
   void warn_if_alone();
-  bool is_alone() const;
   void drain();
 
   Loop& loop_;
