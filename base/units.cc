@@ -1,9 +1,10 @@
 #include "base/units.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdio>
-#include <limits>
+#include <optional>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -18,7 +19,7 @@ struct Unit {
 };
 
 constexpr double kThousand = 1000;
-constexpr std::array<Unit, 14> kUnits = {{{"", 1},
+constexpr std::array<Unit, 15> kUnits = {{{"", 1},
                                           {"B", 1},
                                           {"K", 1024},
                                           {"KiB", 1024},
@@ -29,9 +30,41 @@ constexpr std::array<Unit, 14> kUnits = {{{"", 1},
                                           {"T", 1099511627776.0},
                                           {"TiB", 1099511627776.0},
                                           {"kB", kThousand},
+                                          {"KB", kThousand},
                                           {"MB", 1e6},
                                           {"GB", 1e9},
                                           {"TB", 1e12}}};
+
+// In bytes; decimal, as links are sold.
+constexpr std::array<Unit, 4> kBitUnits = {
+    {{"bit", 0.125}, {"kbit", 125}, {"Mbit", 125e3}, {"Gbit", 125e6}}};
+// Above it a rate is a slip of the keyboard.
+constexpr double kMostBytesPerSecond = 1e15;
+
+// Of "64 KiB"; no number where it does not begin with one.
+struct Quantity {
+  std::optional<double> number;
+  std::string_view unit;
+};
+
+Quantity split_unit(std::string_view text) {
+  const std::size_t digits = text.find_first_not_of("0123456789.");
+  const std::string_view number = text.substr(0, digits);
+  Quantity found;
+  if (digits != std::string_view::npos) found.unit = text.substr(digits);
+  while (!found.unit.empty() && found.unit.front() == ' ') found.unit.remove_prefix(1);
+  double value = 0;
+  if (!number.empty() && absl::SimpleAtod(absl::string_view(number.data(), number.size()), &value))
+    found.number = value;
+  return found;
+}
+
+template <std::size_t kCount>
+const Unit* find_unit(const std::array<Unit, kCount>& units, std::string_view name) {
+  const auto found =
+      std::find_if(units.begin(), units.end(), [&](const Unit& unit) { return unit.name == name; });
+  return found == units.end() ? nullptr : &*found;
+}
 
 // Three digits that matter: 1.25, 12.5, 125.
 std::string three_digits(double value) {
@@ -43,22 +76,25 @@ std::string three_digits(double value) {
 }  // namespace
 
 Result<std::uint64_t> parse_size(std::string_view text) {
-  const std::size_t digits = text.find_first_not_of("0123456789.");
-  const std::string_view number = text.substr(0, digits);
-  std::string_view unit = digits == std::string_view::npos ? "" : text.substr(digits);
-  while (!unit.empty() && unit.front() == ' ') unit.remove_prefix(1);
-  double value = 0;
-  if (!number.empty() &&
-      absl::SimpleAtod(absl::string_view(number.data(), number.size()), &value)) {
-    for (const Unit& known : kUnits) {
-      if (known.name != unit) continue;
-      const double bytes = value * known.factor;
-      if (bytes >= 9.2e18) break;
-      return static_cast<std::uint64_t>(std::llround(bytes));
-    }
+  const auto [number, name] = split_unit(text);
+  const Unit* const unit = find_unit(kUnits, name);
+  if (number && unit) {
+    const double bytes = *number * unit->factor;
+    if (bytes < 9.2e18) return static_cast<std::uint64_t>(std::llround(bytes));
   }
   return Error{ErrorCode::kUsage, absl::StrCat("not a size: '", std::string(text),
                                                "'; write it like 65536, 64KiB, 4MiB or 1GB")};
+}
+
+Result<double> parse_rate(std::string_view text) {
+  auto [number, name] = split_unit(text);
+  if (name.ends_with("/s")) name.remove_suffix(2);
+  const Unit* unit = find_unit(kBitUnits, name);
+  if (!unit && (!name.empty() || number == 0)) unit = find_unit(kUnits, name);
+  if (number && unit && *number * unit->factor <= kMostBytesPerSecond)
+    return *number * unit->factor;
+  return Error{ErrorCode::kUsage, absl::StrCat("not a rate: '", std::string(text),
+                                               "'; write it like 300MB/s or 25Mbit/s")};
 }
 
 std::string format_bytes(std::uint64_t bytes) {

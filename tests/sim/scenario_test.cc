@@ -50,19 +50,12 @@ std::string output_of(const std::string& command) {
 
 }  // namespace
 
-TEST_CASE("rates are read in bytes and in bits") {
-  CHECK(*parse_rate("300MB/s") == 300e6);
-  CHECK(*parse_rate("1MiB/s") == 1048576);
-  CHECK(*parse_rate("5GB/s") == 5e9);
-  CHECK(*parse_rate("12500B/s") == 12500);
-  CHECK(*parse_rate("25Mbit/s") == 3.125e6);
-  CHECK(*parse_rate("2.5Mbit/s") == 312500);
-  CHECK(*parse_rate("10Gbit/s") == 1.25e9);
-  CHECK(*parse_rate("800kbit/s") == 1e5);
-  for (const char* text : {"", "0MB/s", "-1MB/s", "300", "300MB", "MB/s", "25mbit/s", "fast",
-                           "0Mbit/s", "1.2.3Mbit/s", "25Mbit"}) {
+TEST_CASE("a link's rate is read as any rate, and is not 0") {
+  CHECK(*parse_link_rate("300MB/s") == 300e6);
+  CHECK(*parse_link_rate("2.5Mbit/s") == 312500);
+  for (const char* text : {"", "0MB/s", "-1MB/s", "300", "fast", "0Mbit/s"}) {
     CAPTURE(text);
-    const auto rate = parse_rate(text);
+    const auto rate = parse_link_rate(text);
     REQUIRE_FALSE(rate);
     CHECK(rate.error().code == ErrorCode::kUsage);
     CHECK(rate.error().message ==

@@ -74,7 +74,7 @@ void add_options(CLI::App& app, Options& options) {
   };
   const auto rate = [](double& into) {
     return [&into](const std::string& text) -> Status {
-      P2P_ASSIGN(into, parse_rate(text));
+      P2P_ASSIGN(into, parse_link_rate(text));
       return {};
     };
   };

@@ -51,18 +51,10 @@ Duration whole_us(double seconds) { return std::chrono::microseconds(std::llroun
 
 }  // namespace
 
-Result<double> parse_rate(const std::string& text) {
-  const auto [value, unit] = split_unit(text);
-  if (value > 0) {
-    for (const auto& [name, factor] :
-         {std::pair{"kbit/s", 125.0}, {"Mbit/s", 125e3}, {"Gbit/s", 125e6}})
-      if (unit == name) return value * factor;
-    if (unit.ends_with("/s")) {
-      const auto bytes = parse_size(text.substr(0, text.size() - 2));
-      if (bytes && *bytes > 0) return static_cast<double>(*bytes);
-    }
-  }
-  return bad("a rate", text, "300MB/s or 25Mbit/s");
+Result<double> parse_link_rate(const std::string& text) {
+  auto rate = parse_rate(text);
+  if (rate && *rate == 0) return bad("a rate", text, "300MB/s or 25Mbit/s");
+  return rate;
 }
 
 Result<Duration> parse_duration(const std::string& text) {
@@ -118,7 +110,7 @@ Status parse_slow(const std::string& text, Scenario& scenario) {
   const std::size_t colon = text.find(':');
   if (colon == std::string::npos) return bad("a share and a rate", text, "0.1:2.5Mbit/s");
   P2P_ASSIGN(scenario.slow, parse_share(text.substr(0, colon)));
-  P2P_ASSIGN(scenario.slow_rate, parse_rate(text.substr(colon + 1)));
+  P2P_ASSIGN(scenario.slow_rate, parse_link_rate(text.substr(colon + 1)));
   return {};
 }
 
@@ -136,7 +128,7 @@ Status parse_racks(const std::string& text, Scenario& scenario) {
   if (colon == std::string::npos || !absl::SimpleAtoi(text.substr(0, colon), &scenario.racks) ||
       scenario.racks == 0)
     return bad("a number of racks and a rate", text, "4:1GB/s");
-  P2P_ASSIGN(scenario.rack_rate, parse_rate(text.substr(colon + 1)));
+  P2P_ASSIGN(scenario.rack_rate, parse_link_rate(text.substr(colon + 1)));
   return {};
 }
 

@@ -92,7 +92,7 @@ struct Scenario {
   std::optional<std::uint32_t> fetcher_of(const ListedEvent& event) const;
 };
 
-Result<double> parse_rate(const std::string& text);        // "300MB/s", "25Mbit/s"
+Result<double> parse_link_rate(const std::string& text);   // "300MB/s", "25Mbit/s"; not 0
 Result<Duration> parse_duration(const std::string& text);  // "100us", "1ms", "5s", "2min"
 Result<Moment> parse_moment(const std::string& text);
 std::string moment_text(const Moment& moment);
