@@ -32,6 +32,7 @@ ROOMS = {
 LIBRARIES = [
     (re.compile(r"uv\.h|uv/"), re.compile(r"net/"), "libuv belongs to net/"),
     (re.compile(r"hiredis"), re.compile(r"net/redis_\w+\.cc"), "hiredis belongs to net/redis_*.cc"),
+    (re.compile(r"ev(ent2?|http)(\.h|/)"), re.compile(r"net/http_\w+\.cc"), "libevent belongs to net/http_*.cc"),
     (re.compile(r"sodium(\.h|/)"), re.compile(r"crypto/"), "libsodium belongs to crypto/"),
     (re.compile(r"openssl/"), re.compile(r"crypto/"), "OpenSSL belongs to crypto/"),
     (re.compile(r"blake3\.h"), re.compile(r"crypto/"), "BLAKE3 belongs to crypto/"),
@@ -130,6 +131,9 @@ SELF_TESTS = [
     ("net/redis_store.cc", "#include <hiredis/hiredis.h>\n", None),
     ("net/a.cc", "#include <hiredis/hiredis.h>\n", "hiredis"),
     ("net/redis_store.h", "#include <hiredis/hiredis.h>\n", "hiredis"),
+    ("net/http_core.cc", "#include <event2/http.h>\n", None),
+    ("net/http_core.h", "#include <event2/http.h>\n", "libevent"),
+    ("net/loop.cc", "#include <event2/event.h>\n", "libevent"),
     ("net/a.cc", "#include <sodium.h>\n", "libsodium"),
     ("net/a.cc", "#include <sodium/core.h>\n", "libsodium"),
     ("content/a.cc", "#include <blake3.h>\n", "BLAKE3"),
