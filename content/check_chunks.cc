@@ -1,12 +1,11 @@
 #include <algorithm>
 #include <memory>
 #include <mutex>
-#include <system_error>
-#include <thread>
 
 #include "base/cache.h"
 #include "content/chunk_reader.h"
 #include "content/hash_chunks.h"
+#include "content/on_threads.h"
 #include "crypto/digest.h"
 
 namespace p2p {
@@ -61,19 +60,7 @@ Status hash_chunks(const Layout& layout, const ChunkReader& reader, const Bitfie
       if (job.progress) job.progress(done, total);
     }
   };
-  unsigned threads = job.threads ? job.threads : std::max(1u, std::thread::hardware_concurrency());
-  threads = std::min<unsigned>(threads, std::max<ChunkIndex>(1, which.count()));
-  // BLAKE3 notes what the processor can do when it is first used, and takes no care of threads.
-  if (threads > 1) chunk_digest({});
-  {
-    std::vector<std::jthread> helpers;
-    try {
-      for (unsigned i = 1; i < threads; ++i) helpers.emplace_back(work);
-    } catch (const std::system_error&) {
-      // No more threads to be had: those there are do it.
-    }
-    work();
-  }
+  on_threads(job.threads, which.count(), work);
   if (job.stop.stop_requested()) return Error{ErrorCode::kInterrupted, "interrupted while hashing"};
   return {};
 }

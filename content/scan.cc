@@ -246,6 +246,15 @@ Result<Scan> scan_path(const fs::path& given, const ScanOptions& options) {
               bytes_of_chunks(layout, unknown)};
 }
 
+Result<Listing> list_path(const fs::path& given) {
+  P2P_ASSIGN(const fs::path path, resolved(given));
+  P2P_ASSIGN(Manifest listed, list(path));
+  P2P_TRY(prepare(listed, given, {}));
+  auto manifest = std::make_shared<const Manifest>(std::move(listed));
+  P2P_ASSIGN(auto files, FileSet::open(manifest, path, FileSet::Mode::kRead));
+  return Listing{std::move(manifest), std::move(files)};
+}
+
 Result<std::unique_ptr<FileSet>> open_checked_source(std::shared_ptr<const Manifest> manifest,
                                                      const fs::path& given, const HashJob& job) {
   P2P_ASSIGN(const fs::path path, resolved(given));

@@ -36,6 +36,13 @@ struct Scan {
 // the path.
 Result<Scan> scan_path(const std::filesystem::path& path, const ScanOptions& options);
 
+// The same without hashes: what there is at the path, and a reader of it. It notices no change.
+struct Listing {
+  std::shared_ptr<const Manifest> manifest;  // its chunk hashes are zeros
+  std::unique_ptr<FileSet> files;
+};
+Result<Listing> list_path(const std::filesystem::path& path);
+
 // Opens `path` as a source of `manifest` after checking every chunk; kCorrupt says what does not
 // match.
 Result<std::unique_ptr<FileSet>> open_checked_source(std::shared_ptr<const Manifest> manifest,

@@ -60,6 +60,17 @@ Digest chunk_digest(ByteView bytes) {
   return hasher.finish();
 }
 
+// Segments are short: the state is not copied from another, and only what is used of it is written.
+std::uint64_t segment_hash(ByteView bytes) {
+  static const Digest kKey = Hasher::derive("p2p 1 segment").finish();
+  blake3_hasher hasher;
+  blake3_hasher_init_keyed(&hasher, kKey.bytes.data());
+  blake3_hasher_update(&hasher, bytes.data(), bytes.size());
+  std::uint8_t start[8];
+  blake3_hasher_finalize(&hasher, start, sizeof start);
+  return get_u64(start);
+}
+
 ContentId content_id_of(ByteView encoded_manifest) {
   Hasher hasher = Hasher::derive("p2p 1 content id");
   hasher.update(encoded_manifest);

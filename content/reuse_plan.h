@@ -1,0 +1,106 @@
+// ReusePlan: which bytes of each chunk of a new content are in older ones, and where. Made once,
+// then shared by threads and never changed.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "content/bitfield.h"
+#include "content/chunk_reader.h"
+#include "content/old_contents.h"
+
+namespace p2p {
+
+// Ranges of a chunk that are asked for by themselves. Where there would be more, the shortest known
+// runs between them are fetched as well.
+inline constexpr std::size_t kMaxRangesOfChunk = 256;
+// A shorter known run between two missing ones is fetched as well: to leave it out costs as much as
+// to send it (a range in a message, a frame of its own).
+inline constexpr std::uint32_t kMinKnownBytes = 64;
+// Of all chunks together; where there would be more, longer known runs are fetched as well. A
+// neighbour is told all of them.
+inline constexpr std::size_t kMaxRanges = 200'000;
+
+struct ByteRange {
+  std::uint32_t offset = 0;  // within the chunk
+  std::uint32_t bytes = 0;
+  bool operator==(const ByteRange&) const = default;
+};
+
+// What must be fetched of a chunk: ascending, not empty, not touching, and less than the chunk.
+struct PartialChunk {
+  ChunkIndex chunk = 0;
+  std::vector<ByteRange> missing;
+  bool operator==(const PartialChunk&) const = default;
+};
+
+std::uint64_t bytes_of_ranges(std::span<const ByteRange> ranges);
+// Are these ranges what a PartialChunk may have, of a chunk of this length?
+bool are_partial_ranges(std::span<const ByteRange> ranges, std::uint32_t chunk_bytes);
+
+class ReusePlan {
+ public:
+  // A run of the new content that an old one has.
+  struct Known {
+    std::uint64_t offset;
+    std::uint64_t bytes;
+    OldPlace place;
+  };
+  // `known`: in ascending order, not overlapping.
+  ReusePlan(Layout layout, std::shared_ptr<const OldContents> old, std::vector<Known> known);
+
+  // All of the chunk is in the old contents, as it seems.
+  const Bitfield& whole() const { return whole_; }
+  // By chunk.
+  const std::vector<PartialChunk>& partial() const { return partial_; }
+  // Null for a chunk that is known whole, or not at all.
+  const PartialChunk* partial_of(ChunkIndex chunk) const;
+  std::uint64_t known_bytes() const { return known_bytes_; }  // as it seems
+
+  // Fills in what is known of the chunk; `bytes` is all of it. Errors: of the readers.
+  Status fill(ChunkIndex chunk, MutableBytes bytes) const;
+  // Puts the chunks of whole() that are not in `have` together, and writes those that match their
+  // hash. What cannot be read, or does not match, is to be fetched. Errors: of the writer;
+  // kInterrupted.
+  Result<Bitfield> compose(const Manifest& manifest, const Bitfield& have, ChunkWriter& writer,
+                           const HashJob& job) const;
+
+ private:
+  void find_missing(std::uint32_t min_known_bytes);
+  std::size_t first_known(std::uint64_t offset) const;
+
+  Layout layout_;
+  std::shared_ptr<const OldContents> old_;
+  std::vector<Known> known_;
+  Bitfield whole_;
+  std::vector<PartialChunk> partial_;
+  std::uint64_t known_bytes_ = 0;
+};
+
+// Puts together what is known, from the groups of the outline that were found and, of the others,
+// the segments that were. The steps of a search:
+//   1. OldContents::index_groups
+//   2. ReuseSearch(outline, old): missing_groups() are those whose details are wanted
+//   3. OldContents::index_segments, where there are any; then add_detail() for each that came
+//   4. plan()
+class ReuseSearch {
+ public:
+  ReuseSearch(std::shared_ptr<const Outline> outline, std::shared_ptr<OldContents> old);
+
+  const std::vector<std::uint32_t>& missing_groups() const { return missing_groups_; }
+  // Of consecutive groups, of which each is missing.
+  void add_detail(std::size_t first_group, const std::vector<Segment>& segments);
+  // Once.
+  std::shared_ptr<const ReusePlan> plan(const Layout& layout);
+
+ private:
+  std::shared_ptr<const Outline> outline_;
+  std::shared_ptr<OldContents> old_;
+  std::vector<std::uint32_t> missing_groups_;
+  std::vector<ReusePlan::Known> known_;
+};
+
+}  // namespace p2p
