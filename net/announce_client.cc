@@ -132,7 +132,7 @@ void AnnounceClient::set_wanted(std::size_t peers, bool starving) {
 }
 
 void AnnounceClient::stop() {
-  stopped_ = true;
+  if (std::exchange(stopped_, true)) return;
   announcer_.stop(Loop::now());
   drain();
   for (const auto& [connection, owner] : by_connection_) transport_.close(connection);

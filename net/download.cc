@@ -100,13 +100,7 @@ void Download::announce() {
   owners.seeders = config_.link.seeders;
   owners.tracker_psk = config_.tracker_psk;
   owners.seeder_psk = config_.psk;
-  tracker::AnnouncerConfig announcer;
-  announcer.swarm = swarm_->id();
-  announcer.zone = config_.zone;
-  announcer.listen_port = node_.transport().local().port;
-  announce_to_link(*swarm_, owners, announcer);
-  if (node_.gossip()) node_.announce_to_table(*swarm_, std::move(announcer));
-  swarm_->refresh(node_.owner_service());  // so that the first announce asks for peers
+  node_.announce(*swarm_, owners);
 }
 
 void Download::find_link_seeders() {
@@ -126,7 +120,8 @@ void Download::on_manifest(Bytes encoded) {
   encoded_manifest_ = std::move(encoded);
   manifest_ = std::make_shared<const Manifest>(std::move(*decoded));
   if (handlers_.on_manifest) handlers_.on_manifest(manifest_);
-  if (config_.manifest_only) return end({});
+  if (config_.manifest_only) end({});
+  if (ended_) return;
   target_ = target_path(config_.output, manifest_->name);
   open_store();
 }
@@ -138,7 +133,10 @@ void Download::open_store() {
         StoreOptions options;
         options.overwrite = config_.overwrite;
         options.resume_job.stop = stop_opening_.get_token();
-        *opened = Store::open(manifest_, content_, target_, options);
+        if (const Status ready = config_.prepare ? config_.prepare() : Status(); !ready)
+          *opened = ready.error();
+        else
+          *opened = Store::open(manifest_, content_, target_, options);
       },
       [this, opened] { on_store_open(std::move(**opened)); });
 }
@@ -281,7 +279,10 @@ void Download::in_background(std::function<void()> job, std::function<void()> do
   ++jobs_;
   node_.loop().work(std::move(job), [this, done = std::move(done)] {
     --jobs_;
-    if (!ended_) done();
+    if (!ended_)
+      done();
+    else if (jobs_ == 0)
+      tell_end();
   });
 }
 
@@ -291,11 +292,16 @@ bool Download::cancel(Error why) {
   return true;
 }
 
-void Download::end(const Status& outcome) {
+void Download::end(Status outcome) {
   if (std::exchange(ended_, true)) return;
+  outcome_ = std::move(outcome);
   stop_opening_.request_stop();
   tick_timer_.arm(kNever);
-  if (handlers_.on_end) handlers_.on_end(outcome);
+  if (jobs_ == 0) tell_end();
+}
+
+void Download::tell_end() {
+  if (handlers_.on_end) handlers_.on_end(outcome_);
 }
 
 FetchProgress Download::progress() const {

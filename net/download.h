@@ -43,6 +43,9 @@ struct DownloadConfig {
   // With peers that claim to have it and send nothing; `patience` follows.
   Duration stall_patience = std::chrono::minutes(2);
   bool manifest_only = false;  // stop as soon as the manifest is there
+  // Where not null: called on another thread when the manifest is there, before anything is
+  // written. An error ends the download.
+  std::function<Status()> prepare = nullptr;
 };
 
 struct FetchProgress {
@@ -62,11 +65,12 @@ struct FetchProgress {
 };
 
 struct DownloadHandlers {
+  // May cancel the download.
   std::function<void(const std::shared_ptr<const Manifest>&)> on_manifest = nullptr;
   // Each kProgressInterval, from the manifest on.
   std::function<void(const FetchProgress&)> on_progress = nullptr;
-  // Once: complete, synced and in place; or why not, what was verified being kept. The download may
-  // be destroyed from now on, not from within the call, and not before idle().
+  // Once, when nothing of it runs in the background any more: complete, synced and in place; or why
+  // not, what was verified being kept. The download may be destroyed then, not within the call.
   std::function<void(const Status&)> on_end = nullptr;
 };
 
@@ -84,7 +88,7 @@ class Download {
   // to be put into place.
   bool cancel(Error why);
 
-  // No job is in the background. They are short once the download has ended.
+  // Nothing of it runs in the background; so at the end.
   bool idle() const { return jobs_ == 0; }
 
   FetchProgress progress() const;  // once the manifest is there
@@ -110,7 +114,8 @@ class Download {
   void checkpoint();
   void complete();
   void commit();
-  void end(const Status& outcome);
+  void end(Status outcome);
+  void tell_end();
   // Runs a job on the thread pool; `done` is skipped once the download has ended. The download
   // outlives its jobs.
   void in_background(std::function<void()> job, std::function<void()> done);
@@ -139,6 +144,7 @@ class Download {
   bool committing_ = false;  // not to be cancelled
   std::stop_source stop_opening_;
   bool ended_ = false;
+  Status outcome_;   // once it has ended
   Time hopeful_;     // when somebody last had what we lack
   Time progressed_;  // when something last came in
   std::uint64_t progressed_bytes_ = 0;

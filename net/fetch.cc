@@ -38,8 +38,7 @@ Status Fetch::run() {
 Status Fetch::start() {
   TransportConfig transport;
   transport.keys = config_.identity;
-  transport.accepted_psks =
-      accepted_keys(config_.psk, config_.gossip ? config_.gossip->keys : Keyring());
+  if (config_.gossip) transport.accepted_psks = config_.gossip->keys.secrets();
   transport.lanes = config_.lanes;
   if (config_.gossip) transport.max_connections = kMaxMemberConnections;
   transport.timeouts = config_.timeouts;
@@ -109,7 +108,7 @@ void Fetch::end(Status outcome) {
 
 void Fetch::leave() {
   const bool heard = node_->quiet() || Loop::now() >= leave_by_;
-  if (!download_->idle() || !heard) return leave_timer_.arm(Loop::now() + kGoodbyePoll);
+  if (!heard) return leave_timer_.arm(Loop::now() + kGoodbyePoll);
   loop_.stop();
 }
 

@@ -22,8 +22,20 @@ HostedSwarm::HostedSwarm(Loop& loop, Transport& transport, SessionConfig config,
       transport_(transport),
       id_(config.swarm),
       psk_(config.psk),
+      listen_port_(config.listen_port),
+      advertised_(config.advertised),
+      zone_(config.book.zone),
       random_(random),
       session_(loop, transport, std::move(config), std::move(handlers), random.fork("session")) {}
+
+tracker::AnnouncerConfig HostedSwarm::announcer_config() const {
+  tracker::AnnouncerConfig config;
+  config.swarm = id_;
+  config.listen_port = listen_port_;
+  config.zone = zone_;
+  config.advertised = advertised_;
+  return config;
+}
 
 AnnounceClient& HostedSwarm::announce_to(const std::vector<OwnerAddress>& ranked,
                                          tracker::AnnouncerConfig config) {
@@ -37,7 +49,6 @@ void HostedSwarm::announce_to_table(tracker::AnnouncerConfig config, GossipServi
                                     const Secret& table_psk) {
   gossip_ = &gossip;
   config.spread = gossip::kOwners;
-  table_config_ = config;
   table_announcer_ = &announce_to({}, std::move(config));
   table_announcer_->set_on_lost([this](const HostPort& where) { doubt_owner(where); });
   rank_members(table_psk);
@@ -71,7 +82,7 @@ void HostedSwarm::refresh(OwnerService* own_table) {
       announcer.set_progress(permille_of(session_.swarm().have()), session_.swarm().complete());
     announcer.set_wanted(session_.wanted(), starving);
   }
-  if (table_announcer_ && own_table) tell_own_table(*own_table);
+  if (own_table) tell_own_table(*own_table);
 }
 
 void HostedSwarm::tell_own_table(OwnerService& table) {
@@ -80,14 +91,18 @@ void HostedSwarm::tell_own_table(OwnerService& table) {
   const std::uint16_t have = session_.running() ? permille_of(session_.swarm().have()) : 0;
   if (own_entry_ == std::pair(complete, have / 10)) return;
   own_entry_ = {complete, have / 10};
-  std::vector<Endpoint> endpoints = table_config_->advertised;
+  std::vector<Endpoint> endpoints = advertised_;
   if (endpoints.empty()) endpoints = reachable_endpoints(transport_.local());
-  table.set_self(id_, std::move(endpoints), complete, table_config_->zone, have);
+  table.set_self(id_, std::move(endpoints), complete, zone_, have);
 }
 
 void HostedSwarm::stop() {
-  for (AnnounceClient& announcer : announcers_) announcer.stop();
+  stop_announcing();
   session_.stop();
+}
+
+void HostedSwarm::stop_announcing() {
+  for (AnnounceClient& announcer : announcers_) announcer.stop();
 }
 
 AnnounceClient* HostedSwarm::announcer_of(ConnectionId id) {

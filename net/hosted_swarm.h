@@ -4,6 +4,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -29,10 +30,12 @@ class HostedSwarm {
   // the list changes.
   AnnounceClient& announce_to(const std::vector<OwnerAddress>& ranked,
                               tracker::AnnouncerConfig config);
-  // The owners are the members that the hash table names, as they come and go; its own node, where
-  // it is one, is told by refresh(). `gossip` must outlive this. Once.
+  // The owners are the members that the hash table names, as they come and go. `gossip` must
+  // outlive this. Once.
   void announce_to_table(tracker::AnnouncerConfig config, GossipService& gossip,
                          const Secret& table_psk);
+  // What each owner is to be told of this host.
+  tracker::AnnouncerConfig announcer_config() const;
   // The members or the key of the table have changed.
   void rank_members(const Secret& table_psk);
   // In the order of the calls.
@@ -42,6 +45,8 @@ class HostedSwarm {
   // many peers are wanted.
   void refresh(OwnerService* own_table);
   void stop();
+  // Owners are told good-bye; peers are served on.
+  void stop_announcing();
 
   // Whose dial this connection is, if it is one of ours.
   AnnounceClient* announcer_of(ConnectionId id);
@@ -56,12 +61,14 @@ class HostedSwarm {
   Transport& transport_;
   SwarmId id_;
   Secret psk_;
+  std::uint16_t listen_port_;
+  std::vector<Endpoint> advertised_;
+  std::string zone_;
   Random random_;
   SwarmSession session_;
   std::deque<AnnounceClient> announcers_;  // which stay where they are
   GossipService* gossip_ = nullptr;
   AnnounceClient* table_announcer_ = nullptr;  // of announcers_
-  std::optional<tracker::AnnouncerConfig> table_config_;
   // Complete, and percent, as our own table knows it.
   std::optional<std::pair<bool, int>> own_entry_;
   std::map<HostPort, PeerId> table_owners_;

@@ -31,8 +31,8 @@ std::vector<OwnerAddress> rank_trackers(const SwarmId& swarm, const std::vector<
   return ranked;
 }
 
-void announce_to_link(HostedSwarm& swarm, const LinkOwners& owners,
-                      tracker::AnnouncerConfig config) {
+void announce_to_link(HostedSwarm& swarm, const LinkOwners& owners) {
+  tracker::AnnouncerConfig config = swarm.announcer_config();
   config.spread = kTrackerSpread;
   for (const std::vector<HostPort>& trackers :
        {owners.trackers, new_trackers(owners.trackers, owners.more_trackers)})

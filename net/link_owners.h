@@ -29,8 +29,7 @@ std::vector<HostPort> new_trackers(const std::vector<HostPort>& known,
 std::vector<OwnerAddress> rank_trackers(const SwarmId& swarm, const std::vector<HostPort>& trackers,
                                         const Secret& psk);
 
-// Announces the swarm of `config` at them; its owners and its spread are not looked at.
-void announce_to_link(HostedSwarm& swarm, const LinkOwners& owners,
-                      tracker::AnnouncerConfig config);
+// Announces the swarm at them.
+void announce_to_link(HostedSwarm& swarm, const LinkOwners& owners);
 
 }  // namespace p2p::net

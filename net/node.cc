@@ -5,10 +5,13 @@
 #include <unistd.h>
 
 #include <string>
+#include <string_view>
 
+#include "absl/container/flat_hash_set.h"
 #include "base/check.h"
 #include "crypto/keys.h"
 #include "net/address.h"
+#include "net/link_owners.h"
 #include "net/log.h"
 
 namespace p2p::net {
@@ -16,6 +19,7 @@ Node::Node(Loop& loop, TransportConfig config)
     : loop_(loop),
       random_(random_seed()),
       first_message_timeout_(config.timeouts.first_message),
+      cluster_psks_(config.accepted_psks),
       transport_(loop, std::move(config), [this](const Event& event) { on_event(event); }),
       silent_timer_(loop, [this] { close_silent(); }) {}
 
@@ -27,7 +31,8 @@ HostedSwarm& Node::host(SessionConfig config, SessionHandlers handlers) {
   const SwarmId id = config.swarm;
   const auto [place, added] = swarms_.try_emplace(id, loop_, transport_, std::move(config),
                                                   std::move(handlers), random_.fork(id.hex()));
-  P2P_CHECK(added);
+  P2P_CHECK(added && swarms_.size() <= kMaxHostedSwarms);
+  accept_psks();
   return place->second;
 }
 
@@ -42,6 +47,7 @@ void Node::drop(const SwarmId& swarm) {
     connection.swarm = nullptr;
   }
   swarms_.erase(found);
+  accept_psks();
   if (owner_service_) owner_service_->forget_self(swarm);
 }
 
@@ -64,8 +70,29 @@ void Node::rank_members() {
   for (auto& [id, swarm] : swarms_) swarm.rank_members(table_psk_);
 }
 
-void Node::set_cluster_keys(const Keyring& keys, const std::optional<Secret>& own) {
-  transport_.set_accepted_psks(accepted_keys(own, keys));
+void Node::announce(HostedSwarm& swarm, const LinkOwners& owners) {
+  announce_to_link(swarm, owners);
+  if (gossip_) swarm.announce_to_table(swarm.announcer_config(), *gossip_, table_psk_);
+  swarm.refresh(owner_service());  // so that the first announce says how it stands
+}
+
+// Contents that are closed by the cluster's key share one.
+void Node::accept_psks() {
+  std::vector<Secret> accepted;
+  absl::flat_hash_set<std::string_view> known;
+  const auto accept = [&](const Secret& psk) {
+    const ByteView bytes = psk.view();
+    if (known.emplace(reinterpret_cast<const char*>(bytes.data()), bytes.size()).second)
+      accepted.push_back(psk);
+  };
+  for (const Secret& psk : cluster_psks_) accept(psk);
+  for (const auto& [id, swarm] : swarms_) accept(swarm.psk());
+  transport_.set_accepted_psks(std::move(accepted));
+}
+
+void Node::set_cluster_keys(const Keyring& keys) {
+  cluster_psks_ = keys.secrets();
+  accept_psks();
   if (!gossip_) return;
   table_psk_ = keys[0];
   gossip_->set_keys(keys);
@@ -207,14 +234,6 @@ void Node::close_silent() {
     unheard_.pop_front();
   }
   if (!unheard_.empty()) silent_timer_.arm(unheard_.front().first);
-}
-
-std::vector<Secret> accepted_keys(const std::optional<Secret>& own, const Keyring& keys) {
-  std::vector<Secret> accepted;
-  if (own) accepted.push_back(*own);
-  for (std::size_t i = 0; i < keys.size(); ++i)
-    if (!own || !(keys[i] == *own)) accepted.push_back(keys[i]);
-  return accepted;
 }
 
 Endpoint default_listen_endpoint() {

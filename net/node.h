@@ -17,12 +17,16 @@
 
 namespace p2p::net {
 
+struct LinkOwners;
+
 // Past their handshake: of a tracker or a member that holds no content, and of a member that does.
 inline constexpr std::size_t kMaxTrackerConnections = 50'000;
 inline constexpr std::size_t kMaxMemberConnections = 10'000;
 // Of one address, of those who answer announces for a whole cluster: room for a site of some
 // thousands of hosts behind address translation, and a tenth of a tracker's.
 inline constexpr std::size_t kMaxConnectionsOfAddress = 5000;
+// Of one node: each may have a secret that every handshake is tried with (crypto/psk_list.h).
+inline constexpr std::size_t kMaxHostedSwarms = 1000;
 
 class Node {
  public:
@@ -31,7 +35,8 @@ class Node {
   // At most once, before or after connections come in.
   void answer_announces(tracker::OwnerConfig config, std::optional<StoreAddress> store = {});
   // A swarm from now on, before or after connections come in; of a swarm that is not there. Who
-  // connects must have its psk, which the transport must accept.
+  // connects must have its psk, which is accepted beside those of the transport's config. At most
+  // kMaxHostedSwarms.
   HostedSwarm& host(SessionConfig config, SessionHandlers handlers);
   // Its peers and owners are told good-bye, and it is gone. Not from within its handlers.
   void drop(const SwarmId& swarm);
@@ -41,13 +46,11 @@ class Node {
   // come in.
   Result<Endpoint> join_cluster(GossipConfig config, std::uint16_t service_port,
                                 std::function<void()> on_superseded);
-  // The owners of the swarm are the members that the hash table names, as they come and go. After
-  // join_cluster(), once for each swarm.
-  void announce_to_table(HostedSwarm& swarm, tracker::AnnouncerConfig config) {
-    swarm.announce_to_table(std::move(config), *gossip_, table_psk_);
-  }
-  // The members' keys from now on, and of those who announce: beside `own`, of the swarm.
-  void set_cluster_keys(const Keyring& keys, const std::optional<Secret>& own);
+  // Announces the swarm at the owners of its link, and, after join_cluster(), at the members that
+  // the hash table names, as they come and go. Once for each swarm.
+  void announce(HostedSwarm& swarm, const LinkOwners& owners);
+  // Accepted from now on in place of the transport's config: of members, and of those who announce.
+  void set_cluster_keys(const Keyring& keys);
   GossipService* gossip() { return gossip_ ? &*gossip_ : nullptr; }
   const GossipService* gossip() const { return gossip_ ? &*gossip_ : nullptr; }
 
@@ -80,11 +83,13 @@ class Node {
   void on_closed(ConnectionId id, const Error& why);
   void close_silent();
   void rank_members();
+  void accept_psks();
   HostedSwarm* dialler_of(ConnectionId id);
 
   Loop& loop_;
   Random random_;
   Duration first_message_timeout_;
+  std::vector<Secret> cluster_psks_;  // accepted beside the swarms' own
   Transport transport_;
   std::optional<OwnerService> owner_service_;
   std::optional<GossipService> gossip_;
@@ -94,9 +99,6 @@ class Node {
   std::deque<std::pair<Time, ConnectionId>> unheard_;  // in the order of their deadlines
   Timer silent_timer_;
 };
-
-// What listens for a swarm and as a member takes: the swarm's key first, then the cluster's.
-std::vector<Secret> accepted_keys(const std::optional<Secret>& own, const Keyring& keys);
 
 // The endpoint to listen on when nobody says: any free port, both families where the host has IPv6.
 Endpoint default_listen_endpoint();

@@ -1,12 +1,10 @@
 #include "net/seed.h"
 
-#include <algorithm>
-
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "crypto/digest.h"
-#include "net/link_owners.h"
 #include "net/log.h"
+#include "net/own_address.h"
 
 namespace p2p::net {
 namespace {
@@ -55,118 +53,56 @@ Result<Link> Seed::start() {
   P2P_TRY(check_trackers());
   TransportConfig transport;
   transport.keys = config_.identity;
-  transport.accepted_psks = accepted_keys(psk_, config_.gossip ? config_.gossip->keys : Keyring());
+  if (config_.gossip) transport.accepted_psks = config_.gossip->keys.secrets();
   transport.lanes = config_.lanes;
   if (config_.gossip) transport.max_connections = kMaxMemberConnections;
   transport.timeouts = config_.timeouts;
   node_ = std::make_unique<Node>(loop_, std::move(transport));
   P2P_TRY(listen());
-  const Endpoint local = node_->transport().local();
-
-  Bytes encoded = encode_manifest(*config_.manifest);
-  const ContentId content = content_id_of(encoded);
-  const SwarmId swarm = swarm_id_of(content, psk_);
-  SessionConfig session;
-  session.content = content;
-  session.swarm = swarm;
-  session.psk = psk_;
-  // Behind a port mapping it is the mapped port that others can dial.
-  const std::uint16_t mapped_port =
-      config_.advertised.empty() || config_.advertised.front().port == 0
-          ? local.port
-          : config_.advertised.front().port;
-  session.listen_port = mapped_port;
-  session.book.zone = config_.zone;
-  SessionHandlers handlers;
-  handlers.on_manifest = [](Bytes) {};
-  handlers.on_completed = [] {};
-  handlers.on_store_failed = [](const Error&) {};
-  handlers.on_source_failed = [](const Error& why) { log_warn(why.message); };
-  handlers.on_problem = [](const std::string&, peer::Problem, ChunkIndex) {};
-  swarm_ = &node_->host(std::move(session), std::move(handlers));
-  const Layout layout = config_.manifest->layout();
-  auto io = std::make_shared<ContentIo>(
-      ContentIo{config_.manifest, layout, config_.files, nullptr, std::move(encoded)});
-  swarm_->session().start(std::move(io), Bitfield(layout.chunk_count(), true));
-
-  const std::vector<Endpoint> own = own_endpoints();
   tracker::OwnerConfig owner;
   // A member owns what the table gives it.
-  if (!config_.gossip) owner.only_swarm = swarm;
+  owner.own_swarms_only = !config_.gossip;
   owner.trust_advertised = config_.gossip && config_.gossip->is_closed;
   node_->answer_announces(owner);
-  node_->owner_service()->set_self(swarm, own, true, config_.zone);
 
-  P2P_TRY(announce(swarm, mapped_port));
+  Offer offered = content();
+  const ContentId id = offered.content;
+  if (config_.gossip) P2P_TRY(node_->join_cluster(*config_.gossip, offered.listen_port, {}));
+  swarm_ = &offer(*node_, std::move(offered));
   tick_timer_.arm(Loop::now() + kRefreshInterval);
 
-  Link link{content, all_trackers(config_), config_.seeders, config_.link_secret,
-            member_addresses()};
-  for (const HostPort& address : own_addresses())
-    if (link.seeders.size() < kMaxLinkAddresses &&
-        std::find(link.seeders.begin(), link.seeders.end(), address) == link.seeders.end())
-      link.seeders.push_back(address);
+  Link link{id, all_trackers(config_), config_.seeders, config_.link_secret, {}};
+  if (config_.gossip) link.members = member_addresses(*node_->gossip(), config_.gossip->join);
+  add_addresses(link.seeders, own_addresses(config_.advertised, node_->transport().local()));
   return link;
 }
 
-Status Seed::announce(const SwarmId& swarm, std::uint16_t mapped_port) {
-  LinkOwners owners;
-  owners.trackers = config_.trackers;
-  owners.more_trackers = config_.more_trackers;
-  owners.seeders = config_.seeders;
-  owners.tracker_psk = config_.cluster_key.value_or(open_tracker_key());
-  owners.seeder_psk = psk_;
-  tracker::AnnouncerConfig announcer;
-  announcer.swarm = swarm;
-  announcer.listen_port = mapped_port;
-  announcer.zone = config_.zone;
-  if (!config_.advertised.empty()) announcer.advertised = own_endpoints();
-  announce_to_link(*swarm_, owners, announcer);
-  if (config_.gossip) {
-    P2P_TRY(node_->join_cluster(*config_.gossip, mapped_port, {}));
-    node_->announce_to_table(*swarm_, std::move(announcer));
-  }
-  node_->refresh_announcers();
-  return {};
-}
-
-// Where who has the link finds the cluster: here, or where we found it.
-std::vector<HostPort> Seed::member_addresses() const {
-  if (!config_.gossip) return {};
-  const Endpoint own = node_->gossip()->membership().self().endpoint;
-  std::vector<HostPort> addresses = {{own.address.to_string(), own.port}};
-  for (const HostPort& address : config_.gossip->join)
-    if (addresses.size() < kMaxLinkAddresses &&
-        std::find(addresses.begin(), addresses.end(), address) == addresses.end())
-      addresses.push_back(address);
-  return addresses;
+Offer Seed::content() const {
+  Offer offered;
+  offered.manifest = config_.manifest;
+  offered.encoded_manifest = encode_manifest(*config_.manifest);
+  offered.content = content_id_of(offered.encoded_manifest);
+  offered.reader = config_.files;
+  offered.psk = psk_;
+  offered.owners.trackers = config_.trackers;
+  offered.owners.more_trackers = config_.more_trackers;
+  offered.owners.seeders = config_.seeders;
+  offered.owners.tracker_psk = config_.cluster_key.value_or(open_tracker_key());
+  offered.owners.seeder_psk = psk_;
+  offered.zone = config_.zone;
+  offered.listen_port = node_->transport().local().port;
+  if (config_.advertised.empty()) return offered;
+  offered.advertised = own_endpoints(config_.advertised, node_->transport().local());
+  if (config_.advertised.front().port != 0) offered.listen_port = config_.advertised.front().port;
+  return offered;
 }
 
 void Seed::set_cluster_keys(const Keyring& keys) {
-  node_->set_cluster_keys(keys, psk_);
+  node_->set_cluster_keys(keys);
   if (!config_.link_secret && !(keys[0] == psk_))
     log_warn(
         "this content stays closed by the key with which it was seeded: for those who have only "
         "the new one, seed it again");
-}
-
-std::vector<HostPort> Seed::own_addresses() const {
-  const Endpoint local = node_->transport().local();
-  std::vector<HostPort> addresses;
-  for (const HostPort& address : config_.advertised)
-    addresses.push_back({address.host, address.port ? address.port : local.port});
-  if (addresses.empty())
-    for (const Endpoint& endpoint : reachable_endpoints(local))
-      addresses.push_back({endpoint.address.to_string(), endpoint.port});
-  return addresses;
-}
-
-std::vector<Endpoint> Seed::own_endpoints() const {
-  std::vector<Endpoint> endpoints;
-  for (const HostPort& address : own_addresses())
-    if (auto ip = IpAddress::parse(address.host)) endpoints.push_back({*ip, address.port});
-  // Names alone: owners are told what this host knows itself by.
-  return endpoints.empty() ? reachable_endpoints(node_->transport().local()) : endpoints;
 }
 
 std::uint16_t Seed::port() const { return node_->transport().local().port; }

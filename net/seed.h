@@ -9,7 +9,7 @@
 #include "content/file_set.h"
 #include "content/link.h"
 #include "content/manifest.h"
-#include "net/node.h"
+#include "net/offer.h"
 
 namespace p2p::net {
 
@@ -50,14 +50,8 @@ class Seed {
 
  private:
   Status listen();
-  // Where others reach this host, as the link says it; and those of them that are addresses, not
-  // names.
-  std::vector<HostPort> own_addresses() const;
-  std::vector<Endpoint> own_endpoints() const;
   Status check_trackers() const;
-  // Where others find this swarm; `mapped_port` is the one that they can dial.
-  Status announce(const SwarmId& swarm, std::uint16_t mapped_port);
-  std::vector<HostPort> member_addresses() const;
+  Offer content() const;
   void warn_of_silence();
   void tick();
 

@@ -23,7 +23,9 @@ struct SessionConfig {
   SwarmId swarm;
   Secret psk;
   std::uint16_t listen_port = 0;  // 0: we do not listen
-  peer::PeerBookConfig book;      // `self` is filled in; its zone is what Join says
+  // How others reach this host, for those who are announced to; empty: as it knows itself.
+  std::vector<Endpoint> advertised;
+  peer::PeerBookConfig book;  // `self` is filled in; its zone is what Join says
   peer::SwarmConfig schedule;
 };
 

@@ -10,7 +10,7 @@ TableDaemon::TableDaemon(Loop& loop, TableDaemonConfig config)
 Result<Endpoint> TableDaemon::start() {
   TransportConfig transport;
   transport.keys = config_.identity;
-  transport.accepted_psks = accepted_keys({}, config_.gossip.keys);
+  transport.accepted_psks = config_.gossip.keys.secrets();
   transport.max_connections = kMaxTrackerConnections;
   transport.connections_per_address = kMaxConnectionsOfAddress;
   transport.lanes = 0;
@@ -30,7 +30,7 @@ Result<Endpoint> TableDaemon::start() {
 }
 
 void TableDaemon::set_cluster_keys(const Keyring& keys) {
-  if (node_) node_->set_cluster_keys(keys, {});
+  if (node_) node_->set_cluster_keys(keys);
 }
 
 Status TableDaemon::run() {

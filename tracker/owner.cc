@@ -269,7 +269,7 @@ void Owner::dismiss(const SwarmId& swarm, const PeerId& peer) {
 }
 
 bool Owner::serves(const SwarmId& swarm) const {
-  return !config_.only_swarm || *config_.only_swarm == swarm;
+  return !config_.own_swarms_only || selves_.contains(swarm);
 }
 
 bool Owner::is_self(const SwarmId& swarm, const PeerId& peer) const {

@@ -108,8 +108,9 @@ struct OwnerConfig {
   // Believe the addresses that peers advertise (an owner behind a cluster key); otherwise only the
   // address that the connection came from, so that nobody can announce a victim's.
   bool trust_advertised = false;
-  // Where set, only this swarm is served: a seeder owns its own content and no other.
-  std::optional<SwarmId> only_swarm;
+  // Only swarms that the owner's own host is in (set_self) are served: a seeder owns its own
+  // contents and no others.
+  bool own_swarms_only = false;
   TableLimits limits;
   RateLimit announces = kAnnouncesOfAddress;  // {}: as often as they like, on a connection too
   // Loopback addresses too: without it they may announce as often as they like.

@@ -15,9 +15,7 @@ namespace {
 class Host {
  public:
   explicit Host(const std::vector<const Content*>& contents) {
-    net::TransportConfig config;
-    for (const Content* content : contents) config.accepted_psks.push_back(content->secret);
-    node_ = std::make_unique<net::Node>(loop_, std::move(config));
+    node_ = std::make_unique<net::Node>(loop_, net::TransportConfig{});
     REQUIRE(node_->transport().listen(any_port()).has_value());
     where_ = node_->transport().local();
     for (const Content* content : contents) serve(*content);
@@ -90,7 +88,7 @@ TEST_CASE("a content that is dropped is gone from its node at once, and the othe
   const auto bye = of_one.bye();
   REQUIRE(bye.has_value());
   CHECK(bye->reason == peer::ByeReason::kStopping);
-  HostilePeer late(host.where(), one.secret);
+  HostilePeer late(host.where(), other.secret);  // its own opens nothing any more
   REQUIRE(late.say(peer::Message(peer::Join{peer::kProtocolVersion, one.swarm, 0, ""})));
   const auto refusal = late.bye();
   REQUIRE(refusal.has_value());

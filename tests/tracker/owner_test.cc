@@ -426,16 +426,16 @@ TEST_CASE("a lookup is answered without joining") {
   CHECK(f.owner.table().swarm_count() == 1);
 }
 
-TEST_CASE("an owner of one swarm refuses the others") {
-  OwnerConfig config;
-  config.only_swarm = kSwarm;
-  Fixture f(config);
+TEST_CASE("an owner of its own swarms refuses the others, and those that it has left") {
+  Fixture f(OwnerConfig{.own_swarms_only = true});
+  f.owner.set_self(kSwarm, peer_id(99), {endpoint("10.0.0.99:4000")}, true);
   f.join(1, 1);
   f.say(1, announce_of(swarm_id(2), Event::kStarted, 4000, 5));
   CHECK(f.refusal() == "not served here");
-  f.say(1, Lookup{swarm_id(2), 5});
-  CHECK(f.refusal() == "not served here");
   CHECK(f.owner.table().swarm_count() == 1);
+  f.owner.forget_self(kSwarm);
+  f.say(1, Lookup{kSwarm, 5});
+  CHECK(f.refusal() == "not served here");
 }
 
 TEST_CASE("a message that only owners send closes the connection") {

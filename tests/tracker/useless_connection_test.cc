@@ -48,16 +48,16 @@ struct Stage {
   int closed = 0;
 };
 
-OwnerConfig serving_another_swarm() {
+OwnerConfig serving_no_swarm() {
   OwnerConfig config;
-  config.only_swarm = swarm_id(2);
+  config.own_swarms_only = true;
   return config;
 }
 
 }  // namespace
 
 TEST_CASE("a connection that is only ever refused is closed") {
-  Stage stage(serving_another_swarm());
+  Stage stage(serving_no_swarm());
   for (int i = 0; i < 6; ++i) {
     stage.announce();
     stage.pass(kShortestLife / 2);

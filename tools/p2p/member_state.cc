@@ -26,10 +26,10 @@ namespace {
 // Held until the process ends. False: somebody else has it.
 Result<bool> lock(const std::filesystem::path& path) {
   const int file = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (file < 0) return io_error("open", path);
+  if (file < 0) return system_error("open", path, errno);
   if (flock(file, LOCK_EX | LOCK_NB) == 0) return true;
   const bool taken = errno == EWOULDBLOCK;
-  const Error why = io_error("lock", path);
+  const Error why = system_error("lock", path, errno);
   close(file);
   if (taken) return false;
   return why;
@@ -44,7 +44,7 @@ Result<std::optional<Kept>> read_identity(const std::filesystem::path& path) {
   std::ifstream file(path);
   if (!file) {
     if (errno == ENOENT) return std::optional<Kept>();
-    return io_error("read", path);
+    return system_error("read", path, errno);
   }
   const auto json = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
   const bool sound = json.is_object() && json.contains("private_key") && json.contains("epoch") &&

@@ -18,7 +18,7 @@ namespace {
 
 Status make_private_folder(const std::filesystem::path& folder) {
   if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
-    return io_error("make the folder", folder);
+    return system_error("make the folder", folder, errno);
   return {};
 }
 
@@ -37,11 +37,6 @@ Result<std::filesystem::path> seed_file(const ContentId& content) {
 
 }  // namespace
 
-Error io_error(const std::string& what, const std::filesystem::path& path) {
-  return Error{errno == ENOSPC ? ErrorCode::kDiskFull : ErrorCode::kIo,
-               absl::StrCat("cannot ", what, " ", path.string(), ": ", std::strerror(errno))};
-}
-
 Result<std::filesystem::path> state_folder() {
   if (const char* xdg = std::getenv("XDG_STATE_HOME"); xdg && *xdg == '/')
     return std::filesystem::path(xdg) / "p2p";
@@ -56,7 +51,7 @@ Result<SeedState> load_seed_state(const ContentId& content) {
   std::ifstream file(path);
   if (!file) {
     if (errno == ENOENT) return SeedState{Secret::random(), 0};
-    return io_error("read", path);
+    return system_error("read", path, errno);
   }
   const auto json = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
   const bool sound = json.is_object() && json.contains("secret") && json["secret"].is_string();
@@ -86,49 +81,6 @@ Result<std::filesystem::path> make_state_folder(const std::string& name) {
 Result<HashCache> open_hash_cache() {
   P2P_ASSIGN(const std::filesystem::path folder, make_root_folder());
   return HashCache(folder / "hashes");
-}
-
-namespace {
-
-// `replaced` hands its group and its permissions on where it is not null: a service may read the
-// file by them.
-Status fill(int file, const std::filesystem::path& path, const std::string& text,
-            const struct stat* replaced) {
-  if (replaced && (fchown(file, static_cast<uid_t>(-1), replaced->st_gid) != 0 ||
-                   fchmod(file, replaced->st_mode & 0777) != 0))
-    return io_error("give its group and its permissions to", path);
-  if (write(file, text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
-      fsync(file) != 0)
-    return io_error("write", path);
-  return {};
-}
-
-}  // namespace
-
-Status write_private_file(const std::filesystem::path& path, const std::string& text,
-                          Replace replace) {
-  const std::filesystem::path temporary = path.string() + absl::StrCat(".", getpid(), ".new");
-  const int file =
-      open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (file < 0) return io_error("write", temporary);
-  struct stat old {};
-  const bool keeps = replace == Replace::kKeepingPermissions && stat(path.c_str(), &old) == 0;
-  const Status filled = fill(file, temporary, text, keeps ? &old : nullptr);
-  close(file);
-  if (!filled) {
-    unlink(temporary.c_str());
-    return filled;
-  }
-  // link() refuses to replace what is there; rename() does not ask.
-  const int placed = replace == Replace::kNo ? link(temporary.c_str(), path.c_str())
-                                             : rename(temporary.c_str(), path.c_str());
-  const int failure = errno;
-  if (replace == Replace::kNo || placed != 0) unlink(temporary.c_str());
-  if (placed == 0) return {};
-  if (failure == EEXIST)
-    return Error{ErrorCode::kExists, absl::StrCat(path.string(), " is there already")};
-  errno = failure;
-  return io_error("write", path);
 }
 
 }  // namespace p2p::cli

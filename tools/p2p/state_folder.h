@@ -10,6 +10,8 @@
 #include "base/id.h"
 #include "base/result.h"
 #include "content/hash_cache.h"
+#include "content/private_file.h"
+#include "content/rooted.h"
 #include "crypto/keys.h"
 
 namespace p2p::cli {
@@ -32,14 +34,5 @@ Result<std::filesystem::path> make_state_folder(const std::string& name);
 
 // The hashes of paths that were scanned before.
 Result<HashCache> open_hash_cache();
-
-// What the system says in errno of a file that it did not let us `what`.
-Error io_error(const std::string& what, const std::filesystem::path& path);
-
-enum class Replace { kNo, kYes, kKeepingPermissions };
-// Writes a file that only the user can read, or those that could read what it replaces; whole or
-// not at all. kExists with kNo.
-Status write_private_file(const std::filesystem::path& path, const std::string& text,
-                          Replace replace);
 
 }  // namespace p2p::cli

@@ -22,7 +22,7 @@ void World::start_owners() {
   if (!scenario_.direct) return;
   for (HostIndex i = scenario_.peers; i < hosts_.size(); ++i) {
     tracker::OwnerConfig config;
-    config.only_swarm = swarm_id_;
+    config.own_swarms_only = true;
     owners_.push_back(
         {std::make_unique<tracker::Owner>(config, random_.fork(absl::StrCat("owner ", i)), now_)});
     PeerId self;
