@@ -23,8 +23,9 @@ ROOMS = {
     "gossip": {"base", "crypto"},
     "peer": {"base", "crypto", "content"},
     "net": {"base", "crypto", "content"} | CORES,
-    "tools": {"base", "crypto", "content", "net"} | CORES,
-    "tests": {"base", "crypto", "content", "net", "tools"} | CORES,
+    "agent": {"base", "crypto", "content", "net"} | CORES,
+    "tools": {"base", "crypto", "content", "net", "agent"} | CORES,
+    "tests": {"base", "crypto", "content", "net", "agent", "tools"} | CORES,
 }
 
 # Libraries that one room hides from the others: header, then where it may be included. Tests may

@@ -1,0 +1,219 @@
+// Agent: what a host has of contents, kept in a store, fetched when asked for, and served to peers.
+// Everything runs on its loop's thread, but for disks. agent.cc: its life and what is asked of it;
+// agent_contents.cc: how a content is checked, fetched and hosted; agent_seed.cc: paths of this
+// host that are served from where they lie.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "agent/catalog.h"
+#include "agent/retention.h"
+#include "content/scan.h"
+#include "crypto/keyring.h"
+#include "net/disk_thread.h"
+#include "net/download.h"
+#include "net/node.h"
+#include "net/offer.h"
+
+namespace p2p::agent {
+
+inline constexpr Duration kTickInterval = std::chrono::seconds(1);
+// Retention is looked after, and times of use are written, so often.
+inline constexpr Duration kTidyInterval = std::chrono::seconds(10);
+// A stopping agent serves those who still fetch from it for so long.
+inline constexpr Duration kDrainTime = std::chrono::seconds(10);
+
+// What may change while the agent runs.
+struct AgentPolicy {
+  std::uint64_t max_bytes = 0;        // of the store; 0: as much as the file system holds
+  std::int64_t max_idle_seconds = 0;  // a content that nobody used for so long goes; 0: never
+};
+
+struct AgentConfig {
+  std::filesystem::path store;
+  Endpoint listen;
+  std::vector<HostPort> advertised;  // how others reach this host; port 0: the one listened on
+  std::vector<HostPort> trackers;    // announced at and asked, beside those of links
+  Keyring cluster_keys;
+  std::optional<net::GossipConfig> gossip;
+  KeyPair identity = KeyPair::random();
+  std::string zone;
+  unsigned lanes = 1;
+  AgentPolicy policy;
+};
+
+// A content that is complete, and where it lies.
+struct Ready {
+  ContentId content;
+  std::string name;
+  std::uint64_t bytes = 0;
+  std::filesystem::path data, manifest;
+};
+
+// How a content stands, for those who look.
+struct ContentReport {
+  Holding holding;
+  std::string activity;  // "idle", "checking", "fetching", "serving"
+  std::string problem;   // why it is not what it should be; empty where it is
+  bool in_use = false;
+  std::uint64_t bytes_verified = 0;
+  std::size_t peers = 0;
+  double rate = 0;  // of what comes in, bytes a second
+};
+
+using OrderId = std::uint64_t;
+
+std::int64_t wall_clock_seconds();  // since 1970
+
+// What becomes of an order. Exactly one of on_ready and on_failed, unless it is released before.
+struct OrderHandlers {
+  std::function<void(const net::FetchProgress&)> on_progress = nullptr;
+  std::function<void(const Ready&)> on_ready;
+  std::function<void(const Error&)> on_failed;
+};
+
+struct FetchOrder {
+  Link link;
+  bool pin = false;
+  // The agent goes on by itself, also after a restart, when the order is released.
+  bool detached = false;
+  Duration patience = std::chrono::seconds(30);  // as in net::DownloadConfig
+};
+
+struct SeedOrder {
+  std::filesystem::path path;  // absolute
+  std::optional<Link> link;    // of which it is to be one more seeder
+  std::optional<std::uint32_t> chunk_bytes;
+  bool rehash = false;
+  std::function<void(std::uint64_t done_bytes, std::uint64_t total_bytes)> on_progress = nullptr;
+};
+
+class Agent {
+ public:
+  Agent(net::Loop& loop, AgentConfig config);
+  // Waits for what is being written.
+  ~Agent();
+
+  // Opens the store, listens, joins the cluster, serves what is complete and goes on with what is
+  // wanted.
+  Status start();
+  const Endpoint& local() const { return node_->transport().local(); }
+  std::vector<HostPort> addresses() const;
+
+  // Until release() the content stays in the store. Handlers are called from the loop, never from
+  // within the call.
+  OrderId fetch(FetchOrder order, OrderHandlers handlers);
+  // A fetch that nobody else waits for ends, unless it is detached.
+  void release(OrderId order);
+  // Scans and serves the path; `done` gets the link. Never called from within the call, nor after
+  // the agent is gone.
+  void seed(SeedOrder order, std::function<void(Result<Link>)> done);
+
+  // By the id, or the first digits of it where they name one content alone. kUsage otherwise.
+  Result<ContentId> find(const std::string& id) const;
+  Status set_pinned(const ContentId& content, bool pinned);
+  // Also what is being fetched, and what is pinned. kUsage for what somebody is copying or reading.
+  Status remove(const ContentId& content);
+  // Removes all that is neither pinned nor in use; how many bytes that were.
+  std::uint64_t remove_unused();
+  std::vector<ContentReport> report() const;
+  Result<Link> link_of(const ContentId& content) const;
+  std::uint64_t stored_bytes() const;
+
+  void set_policy(const AgentPolicy& policy);
+  const AgentPolicy& policy() const { return config_.policy; }
+  void set_cluster_keys(const Keyring& keys);
+  const AgentConfig& config() const { return config_; }
+  net::Node& node() { return *node_; }
+
+  // No new orders; those that wait fail. Peers that fetch from us are served on for at most
+  // kDrainTime, then good-byes are said and `done` is called.
+  void stop(std::function<void()> done);
+  bool stopping() const { return on_stopped_ != nullptr; }
+
+ private:
+  struct Content {
+    Holding holding;
+    Held held;  // empty until the manifest is here
+    enum class Activity { kIdle, kChecking, kFetching, kServing } activity = Activity::kIdle;
+    std::string problem;
+    std::unique_ptr<net::Download> download;
+    net::HostedSwarm* swarm = nullptr;  // of the node, while fetching and serving
+    std::vector<OrderId> orders;        // each holds the content in the store
+    bool detached = false;
+    bool used = false;  // since its holding was written
+    std::stop_source stop_check;
+    std::weak_ptr<Store> last_store;  // of the last download
+  };
+  struct Order {
+    ContentId content;
+    OrderHandlers handlers;
+    bool answered = false;
+  };
+  using Change = std::function<Status(const Catalog&)>;
+
+  // agent.cc
+  Content* content(const ContentId& id);
+  void answer(const ContentId& id, const Status& outcome);
+  void tell_progress(const ContentId& id, const net::FetchProgress& progress);
+  void touch(Content& content);
+  void save(const Content& content);
+  void on_disk(Change change);
+  void later(std::function<void()> task);
+  std::vector<Kept> kept(const ContentId* without = nullptr) const;
+  RetentionLimits retention() const;
+  Status make_room_for_one_more();
+  bool is_in_use(const Content& content) const;
+  void tidy(bool all = false);
+  void tick();
+  bool has_jobs() const;
+  void drain();
+
+  // agent_contents.cc
+  void load();
+  void want(const ContentId& id, Duration patience);
+  void check(const ContentId& id, Duration patience);
+  void on_checked(const ContentId& id, const Status& outcome, Duration patience);
+  void recheck_stamps(const ContentId& id);
+  void download(const ContentId& id, Duration patience);
+  void on_manifest(const ContentId& id);
+  void on_download_end(const ContentId& id, const Status& outcome);
+  Status make_room(const Content& content);
+  void seal(const ContentId& id);
+  void serve(const ContentId& id);
+  void serve_files(const ContentId& id, std::shared_ptr<const ChunkReader> files);
+  void unhost(Content& content);
+  void forget(const ContentId& id);
+  net::LinkOwners owners_of(const Holding& holding) const;
+  Ready ready(const Content& content) const;
+
+  // agent_seed.cc
+  struct ScanJob;
+  void on_scanned(const std::shared_ptr<ScanJob>& job);
+  Secret psk_for_seed(const SeedOrder& order) const;
+
+  net::Loop& loop_;
+  AgentConfig config_;
+  std::shared_ptr<const Catalog> catalog_;
+  std::unique_ptr<net::Node> node_;
+  std::map<ContentId, Content> contents_;               // which stay where they are
+  std::vector<std::unique_ptr<net::Download>> ending_;  // of contents that are gone
+  std::map<OrderId, Order> orders_;
+  OrderId next_order_ = 1;
+  net::Timer tick_timer_, drain_timer_;
+  Time next_tidy_, drain_by_ = kNever;
+  std::function<void()> on_stopped_;
+  // Lets what was posted know that the agent is gone.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  net::DiskThread disk_;  // changes of the catalog, in their order
+};
+
+}  // namespace p2p::agent

@@ -1,0 +1,331 @@
+#include <sys/statvfs.h>
+
+#include <algorithm>
+#include <future>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "agent/agent.h"
+#include "base/units.h"
+#include "net/log.h"
+#include "net/own_address.h"
+
+namespace p2p::agent {
+namespace {
+
+constexpr Duration kStoreWait = 2 * net::kCloseTimeout;
+constexpr Duration kStorePoll = std::chrono::milliseconds(10);
+
+}  // namespace
+
+net::LinkOwners Agent::owners_of(const Holding& holding) const {
+  net::LinkOwners owners;
+  owners.trackers = holding.trackers;
+  owners.more_trackers = config_.trackers;
+  owners.seeders = holding.seeders;
+  owners.tracker_psk = config_.cluster_keys.empty() ? open_tracker_key() : config_.cluster_keys[0];
+  owners.seeder_psk = holding.psk;
+  return owners;
+}
+
+Ready Agent::ready(const Content& content) const {
+  const Holding& holding = content.holding;
+  return {holding.content, holding.name, holding.bytes, catalog_->data_of(holding),
+          catalog_->manifest_path(holding.content)};
+}
+
+void Agent::load() {
+  std::vector<Holding> holdings = catalog_->load();
+  // Where there are more than a node can host, those that were used last.
+  std::sort(holdings.begin(), holdings.end(),
+            [](const Holding& a, const Holding& b) { return a.last_used > b.last_used; });
+  if (holdings.size() > net::kMaxHostedSwarms) {
+    net::log_warn(absl::StrCat("the store has ", holdings.size(), " contents, more than the ",
+                               net::kMaxHostedSwarms,
+                               " that an agent may have: the others are "
+                               "not served"));
+    holdings.resize(net::kMaxHostedSwarms);
+  }
+  for (Holding& holding : holdings) {
+    const ContentId id = holding.content;
+    Content& content = contents_[id];
+    content.holding = std::move(holding);
+    content.detached = content.holding.state == Holding::State::kWanted;
+  }
+  for (const auto& [id, content] : contents_)
+    if (content.holding.state != Holding::State::kPartial) want(id, Duration::zero());
+}
+
+// From what is on disk to a content that is served.
+void Agent::want(const ContentId& id, Duration patience) {
+  Content& content = contents_.at(id);
+  content.problem.clear();
+  if (content.held.encoded_manifest.empty())
+    if (auto held = catalog_->load_manifest(id)) content.held = *std::move(held);
+  const bool has_manifest = content.held.manifest != nullptr;
+  if (content.holding.state == Holding::State::kComplete && has_manifest) return serve(id);
+  std::error_code failure;
+  const bool has_data = std::filesystem::exists(catalog_->data_of(content.holding), failure);
+  has_manifest&& has_data ? check(id, patience) : download(id, patience);
+}
+
+// ---- what is here already ----
+
+// The data is where it is to be, and nobody knows whether it is good.
+void Agent::check(const ContentId& id, Duration patience) {
+  Content& content = contents_.at(id);
+  content.activity = Content::Activity::kChecking;
+  content.stop_check = std::stop_source();
+  HashJob job;
+  job.stop = content.stop_check.get_token();
+  auto outcome = std::make_shared<Status>();
+  net::log_info(absl::StrCat("checking ", content.holding.name, " (", id.short_hex(), ")"));
+  loop_.work(
+      [manifest = content.held.manifest, path = catalog_->data_of(content.holding), job, outcome] {
+        if (auto files = open_checked_source(manifest, path, job); !files)
+          *outcome = std::move(files).error();
+      },
+      [this, alive = std::weak_ptr<bool>(alive_), id, outcome, patience] {
+        if (!alive.expired()) on_checked(id, *outcome, patience);
+      });
+}
+
+void Agent::on_checked(const ContentId& id, const Status& outcome, Duration patience) {
+  Content* const checked = content(id);
+  if (!checked || checked->activity != Content::Activity::kChecking) return;
+  checked->activity = Content::Activity::kIdle;
+  if (outcome) return seal(id);
+  if (stopping()) return;
+  net::log_warn(absl::StrCat(checked->holding.name, " (", id.short_hex(),
+                             ") is not what it was: ", outcome.error().message));
+  if (!checked->holding.in_store()) {
+    checked->problem = outcome.error().message;
+    return answer(id, outcome);
+  }
+  on_disk([id](const Catalog& store) { return store.remove_data(id); });
+  download(id, patience);
+}
+
+// Somebody wants what was complete: is it still as it was?
+void Agent::recheck_stamps(const ContentId& id) {
+  const Content& content = contents_.at(id);
+  auto same = std::make_shared<bool>(false);
+  loop_.work(
+      [store = catalog_, holding = content.holding, manifest = content.held.manifest, same] {
+        const auto then = store->load_record(holding.content);
+        const auto files = FileSet::open(manifest, store->data_of(holding), FileSet::Mode::kRead);
+        const auto now = files ? (*files)->take_stamps() : files.error();
+        *same = then && now && then->stamps == *now;
+      },
+      [this, alive = std::weak_ptr<bool>(alive_), id, same] {
+        Content* const checked = alive.expired() ? nullptr : this->content(id);
+        if (!checked || checked->activity != Content::Activity::kServing) return;
+        if (*same) return answer(id, {});
+        unhost(*checked);
+        check(id, Duration::zero());
+      });
+}
+
+// From now on it is trusted as it lies there.
+void Agent::seal(const ContentId& id) {
+  Content& content = contents_.at(id);
+  auto sealed = std::make_shared<Status>();
+  disk_.post([this, alive = std::weak_ptr<bool>(alive_), store = catalog_,
+              holding = content.holding, manifest = content.held.manifest, sealed, id]() mutable {
+    holding.state = Holding::State::kComplete;
+    *sealed = store->seal(holding, manifest);
+    if (*sealed) *sealed = store->save(holding);
+    loop_.post([this, alive, sealed, id] {
+      Content* const done = alive.expired() ? nullptr : this->content(id);
+      if (!done) return;
+      done->detached = false;
+      if (!*sealed) {
+        done->problem = sealed->error().message;
+        return answer(id, *sealed);
+      }
+      done->holding.state = Holding::State::kComplete;
+      if (done->activity == Content::Activity::kFetching)
+        done->activity = Content::Activity::kServing;  // its swarm goes on
+      else
+        serve(id);
+      answer(id, {});
+    });
+  });
+}
+
+void Agent::serve(const ContentId& id) {
+  Content& content = contents_.at(id);
+  auto files = catalog_->open_files(content.holding, content.held.manifest);
+  if (!files) {
+    net::log_warn(files.error().message);
+    std::error_code failure;
+    if (std::filesystem::exists(catalog_->data_of(content.holding), failure))
+      return check(id, Duration::zero());
+    if (content.holding.in_store()) return download(id, Duration::zero());
+    content.problem = files.error().message;
+    return;
+  }
+  serve_files(id, std::move(*files));
+}
+
+void Agent::serve_files(const ContentId& id, std::shared_ptr<const ChunkReader> files) {
+  Content& content = contents_.at(id);
+  net::Offer offered;
+  offered.content = id;
+  offered.manifest = content.held.manifest;
+  offered.encoded_manifest = content.held.encoded_manifest;
+  offered.reader = std::move(files);
+  offered.psk = content.holding.psk;
+  offered.owners = owners_of(content.holding);
+  offered.zone = config_.zone;
+  offered.listen_port = addresses().front().port;
+  if (!config_.advertised.empty())
+    offered.advertised = net::own_endpoints(config_.advertised, local());
+  offered.on_source_failed = [this, id](const Error& why) {
+    net::log_warn(why.message);
+    if (Content* const changed = this->content(id)) changed->problem = why.message;
+  };
+  content.swarm = &net::offer(*node_, std::move(offered));
+  content.activity = Content::Activity::kServing;
+}
+
+void Agent::unhost(Content& content) {
+  content.activity = Content::Activity::kIdle;
+  if (!content.swarm) return;
+  node_->drop(content.swarm->id());
+  content.swarm = nullptr;
+  if (!content.download) return;
+  content.last_store = content.download->store();
+  if (content.download->idle())
+    content.download.reset();
+  else
+    ending_.push_back(std::move(content.download));
+}
+
+// ---- what is to come ----
+
+void Agent::download(const ContentId& id, Duration patience) {
+  Content& content = contents_.at(id);
+  Holding& holding = content.holding;
+  holding.state = Holding::State::kWanted;
+  save(content);
+  net::DownloadConfig config;
+  config.link.content = id;
+  config.link.trackers = holding.trackers;
+  config.link.seeders = holding.seeders;
+  config.psk = holding.psk;
+  config.tracker_psk = owners_of(holding).tracker_psk;
+  config.more_trackers = config_.trackers;
+  config.output = catalog_->data_of(holding);
+  config.zone = config_.zone;
+  config.patience = patience;
+  // What is being removed makes its room first; and the last peers of an earlier try let go of what
+  // it has written.
+  config.prepare = [this, last_store = content.last_store] {
+    std::promise<void> done;
+    disk_.post([&] { done.set_value(); });
+    done.get_future().wait();
+    for (Duration waited{}; !last_store.expired() && waited < kStoreWait; waited += kStorePoll)
+      std::this_thread::sleep_for(kStorePoll);
+    return Status();
+  };
+  net::DownloadHandlers handlers;
+  handlers.on_manifest = [this, id](const auto&) { on_manifest(id); };
+  handlers.on_progress = [this, id](const net::FetchProgress& progress) {
+    tell_progress(id, progress);
+  };
+  handlers.on_end = [this, id](const Status& outcome) {
+    later([this, id, outcome] { on_download_end(id, outcome); });
+  };
+  content.activity = Content::Activity::kFetching;
+  content.download =
+      std::make_unique<net::Download>(*node_, std::move(config), std::move(handlers));
+  content.download->start(content.held.encoded_manifest);
+  content.swarm = &content.download->swarm();
+}
+
+void Agent::on_manifest(const ContentId& id) {
+  Content& content = contents_.at(id);
+  net::Download& download = *content.download;
+  content.held = {download.encoded_manifest(), download.manifest()};
+  content.holding.name = download.manifest()->name;
+  content.holding.bytes = download.manifest()->layout().total_bytes;
+  save(content);
+  on_disk([id, encoded = content.held.encoded_manifest](const Catalog& store) {
+    return store.save_manifest(id, encoded);
+  });
+  if (Status room = make_room(content); !room) download.cancel(std::move(room).error());
+}
+
+// The store is never larger than its limit. What the file system has no room for is removed too;
+// whether the content fits then, its download finds out.
+Status Agent::make_room(const Content& content) {
+  const Holding& holding = content.holding;
+  const std::vector<Kept> others = kept(&holding.content);
+  std::uint64_t used = 0, fixed = 0;
+  for (const Kept& each : others) {
+    used += each.bytes;
+    if (each.pinned || each.in_use) fixed += each.bytes;
+  }
+  RetentionLimits limits = retention();
+  if (limits.max_bytes > 0 && fixed + holding.bytes > limits.max_bytes)
+    return Error{ErrorCode::kLimit,
+                 absl::StrCat("no room in the store for ", holding.name, ", which has ",
+                              format_bytes(holding.bytes), ": ", format_bytes(fixed), " of the ",
+                              format_bytes(limits.max_bytes),
+                              " allowed are pinned or in use. Unpin or remove something, or raise "
+                              "the agent's --max-size")};
+  struct statvfs space {};
+  if (statvfs(config_.store.c_str(), &space) == 0 && space.f_blocks > 0) {
+    const std::uint64_t possible = used + std::uint64_t{space.f_bavail} * space.f_frsize;
+    limits.max_bytes = limits.max_bytes ? std::min(limits.max_bytes, possible) : possible;
+  }
+  for (const ContentId& id : to_remove(others, limits, wall_clock_seconds(), holding.bytes, 1)) {
+    net::log_info(absl::StrCat("removing ", contents_.at(id).holding.name, " (", id.short_hex(),
+                               ") from the store, for ", holding.name));
+    forget(id);
+  }
+  return {};
+}
+
+void Agent::on_download_end(const ContentId& id, const Status& outcome) {
+  Content* const ended = content(id);
+  if (!ended || !ended->download) return;
+  if (outcome) return seal(id);
+  unhost(*ended);
+  // What nobody waits for is gone on with after a restart only where the restart ended it.
+  if (!(stopping() && ended->detached)) ended->holding.state = Holding::State::kPartial;
+  ended->problem = outcome.error().message;
+  if (!stopping()) ended->detached = false;
+  save(*ended);
+  answer(id, outcome);
+}
+
+void Agent::forget(const ContentId& id) {
+  Content& content = contents_.at(id);
+  content.stop_check.request_stop();
+  if (content.download) content.download->cancel({ErrorCode::kInterrupted, "it was removed"});
+  unhost(content);
+  contents_.erase(id);
+  on_disk([id](const Catalog& store) -> Status {
+    P2P_TRY(store.remove(id));
+    return store.empty_removed();
+  });
+}
+
+Result<Link> Agent::link_of(const ContentId& id) const {
+  const auto found = contents_.find(id);
+  if (found == contents_.end())
+    return Error{ErrorCode::kUsage, "content " + id.hex() + " is not here"};
+  const Holding& holding = found->second.holding;
+  Link link{id, config_.trackers, addresses(), {}, {}};
+  if (holding.has_link_secret) link.secret = holding.psk;
+  net::add_addresses(link.trackers, holding.trackers);
+  net::add_addresses(link.seeders, holding.seeders);
+  if (config_.gossip) link.members = net::member_addresses(*node_->gossip(), config_.gossip->join);
+  net::add_addresses(link.members, holding.members);
+  return link;
+}
+
+}  // namespace p2p::agent
