@@ -8,7 +8,13 @@ namespace p2p::net {
 
 enum class LogLevel { kDebug, kInfo, kWarn, kError };
 
+// kText: "p2p 20:14:21.508 info: ...". kJson: an object a line, {"time": in UTC, "level": debug,
+// info, warning or error, "message"}, whatever bytes a message holds.
+enum class LogFormat { kText, kJson };
+
 void set_log_level(LogLevel level);
+void set_log_format(LogFormat format);
+LogFormat log_format();
 bool logs(LogLevel level);  // is a line of this level shown?
 void log_debug(const std::string& text);
 void log_info(const std::string& text);

@@ -29,6 +29,7 @@ class OwnerService {
   void forget_self(const SwarmId& swarm) { owner_.forget_self(swarm); }
 
   const tracker::Owner& owner() const { return owner_; }
+  const RedisStore* store() const { return store_ ? &*store_ : nullptr; }
 
  private:
   void drain();

@@ -64,6 +64,11 @@ class RedisStore {
   void put(const tracker::StorePut& put);
   void remove(const tracker::StoreRemove& removal);
 
+  // Does the server answer?
+  bool up() const { return up_; }
+  // Peers whose changes wait to be written.
+  std::size_t waiting_changes() const { return change_count_; }
+
  private:
   // Of a swarm, in this order: until the table has been written too, single changes need not be.
   enum class Stage { kToRead, kReading, kShared };
@@ -93,7 +98,6 @@ class RedisStore {
   void begin_sharing();
   void on_lost(const Error& why);
   void disconnect();
-  bool up() const { return up_; }
 
   void change(const SwarmId& swarm, const PeerId& peer, Change change);
   void forget_change(const SwarmId& swarm, const PeerId& peer);

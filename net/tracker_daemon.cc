@@ -50,6 +50,9 @@ Result<Endpoint> TrackerDaemon::start() {
   owner.share = config_.store.has_value();
   owner.share_loopback = config_.store && config_.store->is_loopback();
   node_->answer_announces(owner, config_.store);
+  if (config_.http) {
+    P2P_ASSIGN(http_, TrackerHttp::start(loop_, *node_, *config_.http));
+  }
   return node_->transport().local();
 }
 
@@ -61,6 +64,7 @@ void TrackerDaemon::set_cluster_keys(const Keyring& keys) {
 
 void TrackerDaemon::run() {
   loop_.run();
+  http_.reset();
   node_.reset();
 }
 

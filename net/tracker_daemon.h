@@ -7,6 +7,7 @@
 
 #include "crypto/keyring.h"
 #include "net/node.h"
+#include "net/tracker_http.h"
 
 namespace p2p::net {
 
@@ -17,6 +18,7 @@ struct TrackerDaemonConfig {
   // Of one address other than loopback; its other limits are in proportion. 0: no limits but those
   // of one connection and of the whole tracker.
   unsigned handshakes_per_second = kHandshakesPerSecond;
+  std::optional<TrackerHttpConfig> http;
 };
 
 inline constexpr unsigned kMaxHandshakesPerSecond = 1'000'000;
@@ -31,6 +33,10 @@ class TrackerDaemon {
   TrackerDaemon(Loop& loop, TrackerDaemonConfig config);
   // The endpoint it listens on.
   Result<Endpoint> start();
+  // Where it answers HTTP; nothing where that was not asked for.
+  std::optional<Endpoint> http() const {
+    return http_ ? std::optional(http_->local()) : std::nullopt;
+  }
   // From now on holders of these may connect. Who is connected stays. A closed tracker stays
   // closed and an open one open: neither ring is empty, or both.
   void set_cluster_keys(const Keyring& keys);
@@ -42,6 +48,7 @@ class TrackerDaemon {
   Loop& loop_;
   TrackerDaemonConfig config_;
   std::unique_ptr<Node> node_;
+  std::unique_ptr<TrackerHttp> http_;
 };
 
 }  // namespace p2p::net

@@ -138,6 +138,7 @@ void Transport::on_incoming() {
   }
   const int own = admitted ? fcntl(socket, F_DUPFD_CLOEXEC, 0) : -1;
   close_accepted();
+  if (!usable || (admitted && own < 0)) ++turned_away_.full;
   if (own < 0) return;
   const ConnectionId id = next_id_++;
   ++sockets_;
@@ -145,7 +146,7 @@ void Transport::on_incoming() {
   if (opened_.size() < config_.max_connections)
     lane_of(id).adopt(id, own, from);
   else
-    lane_of(id).turn_away(id, own, from);
+    ++turned_away_.full, lane_of(id).turn_away(id, own, from);
 }
 
 bool Transport::admit(const IpAddress& address) {
@@ -153,12 +154,14 @@ bool Transport::admit(const IpAddress& address) {
   const Time now = Loop::now();
   const auto open = open_of_network_.find(address.network());
   if (open != open_of_network_.end() && open->second >= connection_limit(address)) {
+    ++turned_away_.by_number;
     if (excess_lines_.allow(address, now))
       log_warn(turned_away_text(address, absl::StrCat("has ", open->second, " connections open"),
                                 config_.limits_flag));
     return false;
   }
   if (handshakes_.allow(address, now)) return true;
+  ++turned_away_.by_rate;
   if (excess_lines_.allow(address, now))
     log_warn(turned_away_text(
         address,
@@ -214,7 +217,10 @@ bool Transport::note(const Event& event) {
     // Several may have been in their handshake when the last place was taken.
     const bool room = opened->outbound || opened_.size() < config_.max_connections;
     opened_.emplace(event.connection, 0);
-    if (!room) close(event.connection);
+    if (!room) {
+      ++turned_away_.full;
+      close(event.connection);
+    }
     return room;
   }
   return true;

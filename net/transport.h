@@ -49,6 +49,13 @@ struct TransportConfig {
   std::string_view limits_flag = {};
 };
 
+// Connections that came in and were not let in, since the beginning.
+struct TurnedAway {
+  std::uint64_t by_rate = 0;    // of an address
+  std::uint64_t by_number = 0;  // that an address has open
+  std::uint64_t full = 0;       // no place, or no descriptor
+};
+
 // What the log says of an address that is turned away, which `does` what is too much.
 std::string turned_away_text(const IpAddress& address, std::string_view does,
                              std::string_view limits_flag);
@@ -62,6 +69,9 @@ class Transport {
   Status listen(const Endpoint& where);
   // Where it listens, with the real port.
   const Endpoint& local() const { return local_; }
+  // Past their handshake.
+  std::size_t open_connections() const { return opened_.size(); }
+  const TurnedAway& turned_away() const { return turned_away_; }
   const PeerId& self() const { return config_.keys.public_key; }
 
   // Whoever has one of these may connect from now on; who is connected, or in his handshake, stays.
@@ -115,6 +125,7 @@ class Transport {
   std::size_t max_sockets_ = 0;  // half-open ones too
   std::size_t sockets_ = 0;
   RateLimiter handshakes_, excess_lines_;
+  TurnedAway turned_away_;
   // Of each connection past its handshake: what was dealt with and is not reported to its lane.
   absl::flat_hash_map<ConnectionId, std::size_t> opened_;
   // Inbound connections of addresses that have a limit; empty where there is none.

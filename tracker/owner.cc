@@ -109,7 +109,9 @@ Time Owner::end_of_life(Duration interval) const {
 void Owner::on_message(ConnectionId connection, const Message& message, Time now) {
   advance(now);
   const auto found = connections_.find(connection);
-  if (found == connections_.end() || !admit(connection, found->second, message)) return;
+  if (found == connections_.end()) return;
+  count(message);
+  if (!admit(connection, found->second, message)) return;
   if (const auto* announce = std::get_if<Announce>(&message)) {
     on_announce(connection, found->second, *announce);
   } else if (const auto* lookup = std::get_if<Lookup>(&message)) {
@@ -216,7 +218,18 @@ void Owner::on_lookup(ConnectionId id, Connection& connection, const Lookup& loo
   send(id, Handout{lookup.swarm, interval, handout(lookup.swarm, connection, lookup.want, true)});
 }
 
+void Owner::count(const Message& message) {
+  if (const auto* announce = std::get_if<Announce>(&message))
+    ++stats_.announces[static_cast<std::size_t>(announce->event)];
+  else if (std::holds_alternative<Lookup>(message))
+    ++stats_.lookups;
+}
+
 void Owner::send(ConnectionId id, Message message) {
+  if (const auto* handout = std::get_if<Handout>(&message))
+    ++(handout->interval == Duration::zero() ? stats_.news : stats_.handouts);
+  else
+    ++stats_.refusals;
   actions_.push_back(SendMessage{id, std::move(message)});
 }
 

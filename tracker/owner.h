@@ -45,6 +45,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -117,6 +118,16 @@ struct OwnerConfig {
   bool limits_loopback = false;
   bool share = false;  // through a store; at most limits.swarms swarms
   bool share_loopback = false;
+};
+
+// What an owner has done since it began.
+struct OwnerStats {
+  // That came in, by their event; those that were refused too.
+  std::array<std::uint64_t, static_cast<std::size_t>(Event::kStopped) + 1> announces{};
+  std::uint64_t lookups = 0;
+  std::uint64_t handouts = 0;  // answers to either
+  std::uint64_t news = 0;      // handouts that were pushed
+  std::uint64_t refusals = 0;
 };
 
 struct SendMessage {
@@ -197,8 +208,9 @@ class Owner {
   void on_timeout(Time now);
   std::optional<OwnerAction> poll_action();
 
-  // For the daemon's log and tests.
+  // For the daemon's log, its metrics and tests.
   const PeerTable& table() const { return table_; }
+  const OwnerStats& stats() const { return stats_; }
 
  private:
   struct Connection {
@@ -227,6 +239,7 @@ class Owner {
   };
 
   void advance(Time now);
+  void count(const Message& message);
   // False: it comes too often, and has had its answer.
   bool admit(ConnectionId id, Connection& connection, const Message& message);
   void on_announce(ConnectionId id, Connection& connection, const Announce& announce);
@@ -284,6 +297,7 @@ class Owner {
   Time unshared_told_ = Time::min();
   // In order of time, which may be earlier than the swarm's true one.
   std::deque<std::pair<Time, SwarmId>> unfollows_;
+  OwnerStats stats_;
   std::deque<OwnerAction> actions_;
 };
 

@@ -330,6 +330,7 @@ void PeerTable::join_group(Slot slot, std::uint8_t group) {
     members.push_back(slot);
     return static_cast<std::uint32_t>(members.size() - 1);
   };
+  complete_ += group % 2;
   entry.group = group;
   entry.position = join(swarms_[entry.swarm].groups[group]);
   if (entry.zone != kNoZone) entry.zone_position = join(zones_[entry.zone].groups[group]);
@@ -342,6 +343,7 @@ void PeerTable::leave_group(Slot slot) {
     at(members.back()).*position = entry.*position;
     members.pop_back();
   };
+  complete_ -= entry.group % 2;
   leave(swarms_[entry.swarm].groups[entry.group], &Entry::position);
   if (entry.zone != kNoZone) leave(zones_[entry.zone].groups[entry.group], &Entry::zone_position);
 }

@@ -127,6 +127,7 @@ class PeerTable {
   std::size_t complete_count(const SwarmId& swarm) const;
   std::size_t swarm_count() const { return swarm_of_id_.size(); }
   std::size_t entry_count() const { return index_.size(); }
+  std::size_t complete_count() const { return complete_; }  // over all swarms
 
   // The earliest expiry (may be earlier than the true one: harmless), and the removal of those that
   // have expired: at most kMaxExpiredPerCall a call, so that the end of a million entries does not
@@ -257,6 +258,7 @@ class PeerTable {
   absl::flat_hash_map<ZoneKey, std::uint32_t> zone_of_name_;
   absl::flat_hash_set<Slot, SlotHash, SlotEqual> index_;
   absl::flat_hash_map<IpAddress, Use> use_of_network_;
+  std::size_t complete_ = 0;
   // Never later than an entry's true expiry: a renewal leaves it, and expire() corrects it.
   ExpiryHeap expiries_;
 };

@@ -4,7 +4,10 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
+#include <map>
+#include <string>
 
+#include "base/version.h"
 #include "crypto/keys.h"
 #include "net/log.h"
 #include "net/node.h"
@@ -29,7 +32,7 @@ int main(int argc, char** argv) {
 
   CLI::App app{"Distributes files and folders from peer to peer: chunked, encrypted, verified."};
   app.name("p2p");
-  app.set_version_flag("--version", "p2p 0.1.0");
+  app.set_version_flag("--version", std::string("p2p ") + kProgramVersion);
   app.set_config("--config", "", "A TOML file with flags, in a [section] for each command");
   app.get_config_ptr()->envname("P2P_CONFIG");
   app.require_subcommand(1);
@@ -37,6 +40,13 @@ int main(int argc, char** argv) {
   bool verbose = false, quiet = false;
   app.add_flag("-v,--verbose", verbose, "Say more about connections")->envname("P2P_VERBOSE");
   app.add_flag("-q,--quiet", quiet, "Warnings and errors only")->envname("P2P_QUIET");
+  std::map<std::string, net::LogFormat> formats{{"text", net::LogFormat::kText},
+                                                {"json", net::LogFormat::kJson}};
+  net::LogFormat format = net::LogFormat::kText;
+  app.add_option("--log-format", format, "text, or json: an object a line on stderr")
+      ->envname("P2P_LOG_FORMAT")
+      ->transform(CLI::Transformer(formats, CLI::ignore_case))
+      ->option_text("text|json");
   app.footer(
       "Example:\n"
       "  here:   p2p seed big.iso           prints a link\n"
@@ -65,6 +75,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "p2p: %s\nRun with --help for what is possible.\n", error.what());
     return cli::kUsage;
   }
+  net::set_log_format(format);
   if (verbose) net::set_log_level(net::LogLevel::kDebug);
   if (quiet) net::set_log_level(net::LogLevel::kWarn);
   return run();

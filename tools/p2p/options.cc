@@ -15,6 +15,7 @@
 #include "base/units.h"
 #include "base/zone.h"
 #include "net/fetch.h"
+#include "net/log.h"
 #include "tools/p2p/commands.h"
 #include "tools/p2p/exit_code.h"
 #include "tools/p2p/gossip_options.h"
@@ -36,7 +37,10 @@ std::string trimmed(std::string text) {
 }  // namespace
 
 int fail(const Error& error) {
-  std::fprintf(stderr, "p2p: %s\n", error.message.c_str());
+  if (net::log_format() == net::LogFormat::kJson)
+    net::log_error(error.message);
+  else
+    std::fprintf(stderr, "p2p: %s\n", error.message.c_str());
   return exit_code_of(error.code);
 }
 

@@ -16,7 +16,8 @@ namespace p2p::cli {
 namespace {
 
 struct TrackerOptions {
-  std::string listen, cluster_key, store, store_password_file;
+  std::string listen, cluster_key, store, store_password_file, http;
+  std::vector<std::string> http_hosts;
   unsigned handshakes_per_second = net::kHandshakesPerSecond;
 };
 
@@ -41,6 +42,21 @@ Result<std::optional<net::StoreAddress>> store_of(const TrackerOptions& options)
   return std::optional(std::move(store));
 }
 
+Result<std::optional<net::TrackerHttpConfig>> http_of(const TrackerOptions& options) {
+  if (options.http.empty()) {
+    if (!options.http_hosts.empty())
+      return Error{ErrorCode::kUsage, "--http-host: there is no --http"};
+    return std::optional<net::TrackerHttpConfig>();
+  }
+  const auto listen = Endpoint::parse(options.http);
+  if (!listen)
+    return Error{ErrorCode::kUsage, "--http: " + listen.error().message +
+                                        "; write it like 127.0.0.1:9090 or 0.0.0.0:9090"};
+  net::TrackerHttpConfig config{*listen, {}};
+  config.limits.host_names = options.http_hosts;
+  return std::optional(std::move(config));
+}
+
 Result<int> track(const TrackerOptions& options) {
   net::TrackerDaemonConfig config;
   config.listen = net::default_listen_endpoint();
@@ -49,6 +65,7 @@ Result<int> track(const TrackerOptions& options) {
   }
   P2P_ASSIGN(config.store, store_of(options));
   config.handshakes_per_second = options.handshakes_per_second;
+  P2P_ASSIGN(config.http, http_of(options));
   net::Loop loop;
   KeyFileWatch keys(loop, options.cluster_key);
   P2P_ASSIGN(config.cluster_keys, read_cluster_keys(options.cluster_key));
@@ -61,6 +78,8 @@ Result<int> track(const TrackerOptions& options) {
   std::fflush(stdout);
   net::log_info("tracking on " + local.to_string() +
                 (open ? ", open to all" : ", closed by the cluster key") + "; stop with Ctrl-C");
+  if (const auto http = daemon.http())
+    net::log_info("metrics at http://" + http->to_string() + "/metrics");
   loop.on_termination([&](int) { daemon.stop(); });
   daemon.run();
   return kOk;
@@ -100,6 +119,12 @@ void add_tracker(CLI::App& app, Run& run) {
                   "are limited in proportion. 0: no limits of an address")
       ->capture_default_str()
       ->check(CLI::Range(0u, net::kMaxHandshakesPerSecond));
+  add_flag_option(*command, "--http", options->http,
+                  "ADDR:PORT to answer HTTP on: /metrics for Prometheus, /healthz, /readyz. Off by "
+                  "default: whoever reaches it may read it");
+  add_list_option(
+      *command, "--http-host", options->http_hosts,
+      "A name by which browsers may ask, beside this host's own; may be repeated, *: any");
   command->footer(
       "Example:\n  p2p tracker --listen 0.0.0.0:7000\n"
       "  p2p tracker --listen 0.0.0.0:7000 --store redis://store.example:6379");
