@@ -114,6 +114,47 @@ void write(MsgpackWriter& writer, std::uint64_t number, const Bye& bye) {
   write_str(writer, bye.text);
 }
 
+void write(MsgpackWriter& writer, std::uint64_t number, const OutlineRequest& request) {
+  write_head(writer, 1, number);
+  writer.pack(request.offset);
+}
+
+void write(MsgpackWriter& writer, std::uint64_t number, const OutlinePart& part) {
+  write_head(writer, 3, number);
+  writer.pack(part.total_bytes);
+  writer.pack(part.offset);
+  write_bin(writer, part.data);
+}
+
+void write(MsgpackWriter& writer, std::uint64_t number, const DetailRequest& request) {
+  write_head(writer, 2, number);
+  writer.pack(request.first);
+  writer.pack(request.count);
+}
+
+void write(MsgpackWriter& writer, std::uint64_t number, const DetailPart& part) {
+  write_head(writer, 3, number);
+  writer.pack(part.first);
+  writer.pack(part.count);
+  write_bin(writer, part.data);
+}
+
+// Each range by what is left out before it, and its length: so no spelling is out of order.
+void write(MsgpackWriter& writer, std::uint64_t number, const Partial& partial) {
+  write_head(writer, 1, number);
+  writer.pack_array(static_cast<std::uint32_t>(partial.chunks.size()));
+  for (const PartialChunk& chunk : partial.chunks) {
+    writer.pack_array(static_cast<std::uint32_t>(1 + 2 * chunk.missing.size()));
+    writer.pack(chunk.chunk);
+    std::uint32_t end = 0;
+    for (const ByteRange& range : chunk.missing) {
+      writer.pack(range.offset - end);
+      writer.pack(range.bytes);
+      end = range.offset + range.bytes;
+    }
+  }
+}
+
 // --- reading
 
 using Fields = std::span<const MsgpackValue>;
@@ -262,6 +303,81 @@ Result<Message> read_fields(Fields fields, const Bye*) {
   return Message(Bye{static_cast<ByeReason>(reason), std::string(text)});
 }
 
+Result<Message> read_fields(Fields fields, const OutlineRequest*) {
+  OutlineRequest request;
+  P2P_ASSIGN(request.offset, read_number<std::uint32_t>(fields[0], kMaxOutlineBytes, "offset"));
+  return Message(request);
+}
+
+Result<Message> read_fields(Fields fields, const OutlinePart*) {
+  OutlinePart part;
+  P2P_ASSIGN(part.total_bytes, read_number<std::uint32_t>(fields[0], kMaxOutlineBytes, "total"));
+  P2P_ASSIGN(part.offset, read_number<std::uint32_t>(fields[1], kMaxOutlineBytes, "offset"));
+  P2P_ASSIGN(const ByteView data, as_bin(fields[2], kMaxOutlinePartBytes, "data"));
+  if (data.size() > part.total_bytes || part.offset > part.total_bytes - data.size())
+    return malformed("outline part", "past the end");
+  part.data.assign(data.begin(), data.end());
+  return Message(std::move(part));
+}
+
+// The groups of DetailRequest and DetailPart.
+template <typename T>
+Status read_groups(Fields fields, T& detail) {
+  constexpr std::uint64_t kMostGroups = kMaxOutlineBytes / kGroupRecordBytes;
+  P2P_ASSIGN(detail.first, read_number<std::uint32_t>(fields[0], kMostGroups, "first"));
+  P2P_ASSIGN(detail.count, read_number<std::uint32_t>(fields[1], kMaxGroupsInDetail, "count"));
+  if (detail.count == 0) return malformed("count", "no group");
+  return {};
+}
+
+Result<Message> read_fields(Fields fields, const DetailRequest*) {
+  DetailRequest request;
+  P2P_TRY(read_groups(fields, request));
+  return Message(request);
+}
+
+Result<Message> read_fields(Fields fields, const DetailPart*) {
+  DetailPart part;
+  P2P_TRY(read_groups(fields, part));
+  P2P_ASSIGN(const ByteView data, as_bin(fields[2], kMaxDetailBytes, "data"));
+  part.data.assign(data.begin(), data.end());
+  return Message(std::move(part));
+}
+
+Result<PartialChunk> read_partial_chunk(const MsgpackValue& value) {
+  P2P_ASSIGN(const Fields elements, as_array(value, 1 + 2 * kMaxRangesOfChunk, "ranges"));
+  if (elements.size() % 2 == 0) return malformed("ranges", "not in pairs");
+  PartialChunk partial;
+  P2P_ASSIGN(partial.chunk, read_chunk(elements[0]));
+  std::uint32_t end = 0;
+  for (std::size_t i = 1; i < elements.size(); i += 2) {
+    P2P_ASSIGN(const auto skipped,
+               read_number<std::uint32_t>(elements[i], kMaxChunkBytes, "left out"));
+    P2P_ASSIGN(const auto bytes,
+               read_number<std::uint32_t>(elements[i + 1], kMaxChunkBytes, "bytes"));
+    partial.missing.push_back({end + skipped, bytes});
+    if (end + skipped + bytes > kMaxChunkBytes) return malformed("range", "past the end");
+    end += skipped + bytes;
+  }
+  if (!partial.missing.empty() && !are_partial_ranges(partial.missing, kMaxChunkBytes))
+    return malformed("ranges", "empty, touching, or all of a chunk");
+  return partial;
+}
+
+Result<Message> read_fields(Fields fields, const Partial*) {
+  P2P_ASSIGN(const Fields elements, as_array(fields[0], kMaxRangesInPartial, "chunks"));
+  Partial partial;
+  partial.chunks.reserve(elements.size());
+  std::size_t ranges = 0;
+  for (const MsgpackValue& element : elements) {
+    P2P_ASSIGN(PartialChunk chunk, read_partial_chunk(element));
+    ranges += chunk.missing.size();
+    if (ranges > kMaxRangesInPartial) return malformed("ranges", "too many");
+    partial.chunks.push_back(std::move(chunk));
+  }
+  return Message(std::move(partial));
+}
+
 template <typename T>
 Result<Message> read_as(const MsgpackValue& value, std::size_t fields) {
   P2P_ASSIGN(const Fields elements, as_tuple(value, fields + 1, "message"));
@@ -297,6 +413,16 @@ Result<Message> read_message(const MsgpackValue& value) {
       return read_as<Peers>(value, 1);
     case 12:
       return read_as<Bye>(value, 2);
+    case 13:
+      return read_as<OutlineRequest>(value, 1);
+    case 14:
+      return read_as<OutlinePart>(value, 3);
+    case 15:
+      return read_as<DetailRequest>(value, 2);
+    case 16:
+      return read_as<DetailPart>(value, 3);
+    case 17:
+      return read_as<Partial>(value, 1);
     default:
       return malformed("message number", "unknown");
   }

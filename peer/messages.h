@@ -15,6 +15,8 @@
 #include "base/zone.h"
 #include "content/bitfield.h"
 #include "content/layout.h"
+#include "content/outline.h"
+#include "content/partial_chunk.h"
 
 namespace p2p::peer {
 
@@ -22,6 +24,16 @@ inline constexpr std::uint32_t kProtocolVersion = 1;
 inline constexpr std::size_t kMaxManifestPartBytes = 256 * 1024;
 inline constexpr std::size_t kMaxChunksInHave = 4096;
 inline constexpr std::size_t kMaxByeTextBytes = 200;
+inline constexpr std::size_t kMaxOutlinePartBytes = 256 * 1024;
+inline constexpr std::size_t kMaxGroupsInDetail = 64;
+inline constexpr std::size_t kMaxDetailBytes =
+    kMaxGroupsInDetail * kMaxSegmentsInGroup * kSegmentRecordBytes;
+// Details that one side may have asked of the other and not got; more is a violation.
+inline constexpr std::size_t kMaxQueuedDetails = 8;
+inline constexpr std::size_t kMaxRangesInPartial = 4096;  // and so many chunks
+// Of all that a side has told to another; more is a violation.
+inline constexpr std::size_t kMaxRangesTold = 262'144;
+static_assert(kMaxRanges < kMaxRangesTold);
 // Requests one side may have unanswered with the other; more is a violation.
 inline constexpr std::size_t kMaxQueuedRequests = 256;
 
@@ -123,8 +135,41 @@ struct Bye {
   bool operator==(const Bye&) const = default;
 };
 
+// The outline of the content (content/outline.h), asked for like the manifest by who has an older
+// version. Nobody need have one, and nothing in it is believed.
+struct OutlineRequest {
+  std::uint32_t offset = 0;
+  bool operator==(const OutlineRequest&) const = default;
+};
+struct OutlinePart {
+  std::uint32_t total_bytes = 0;
+  std::uint32_t offset = 0;
+  Bytes data;  // empty when the sender has no outline; total_bytes is 0 then
+  bool operator==(const OutlinePart&) const = default;
+};
+// The segments of consecutive groups of it.
+struct DetailRequest {
+  std::uint32_t first = 0;
+  std::uint32_t count = 1;
+  bool operator==(const DetailRequest&) const = default;
+};
+struct DetailPart {
+  std::uint32_t first = 0;
+  std::uint32_t count = 1;
+  Bytes data;  // empty when the sender has not got them
+  bool operator==(const DetailPart&) const = default;
+};
+// "Of these chunks I lack these ranges only": whenever the receiver sends one of them from now on,
+// it sends no other bytes. A chunk without ranges is wanted whole again. None of them may be asked
+// for, or may be given for a request for any chunk, while this is on its way.
+struct Partial {
+  std::vector<PartialChunk> chunks;
+  bool operator==(const Partial&) const = default;
+};
+
 using Message = std::variant<Join, ManifestRequest, ManifestPart, Chunks, Have, Lost, Request, Give,
-                             Cancel, Reject, Peers, Bye>;
+                             Cancel, Reject, Peers, Bye, OutlineRequest, OutlinePart, DetailRequest,
+                             DetailPart, Partial>;
 
 // Canonical msgpack arrays, first element the message's number. decode refuses whatever is not
 // exactly a message within its limits. `head` is what the encoding is to stand behind.

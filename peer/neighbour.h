@@ -18,6 +18,8 @@ inline constexpr Duration kLoadInterval = std::chrono::seconds(5);
 // A request of ours that the neighbour has not answered.
 struct Ask {
   ChunkIndex chunk;  // kAnyChunk until the other side names it
+  // Of data that answer it, once it has a chunk: all of the chunk, or what is missing of it.
+  std::uint32_t bytes = 0;
   std::uint32_t received_bytes = 0;
   Time asked_at;
   Time first_byte_at = kNever;
@@ -73,6 +75,11 @@ struct alignas(kCacheLineBytes) Swarm::Neighbour {
   Time last_gain;         // a byte of a live ask, or the first ask after none
   std::vector<Ask> asks;  // what we ask of it, in order of asking
   Bitfield have;          // what it has
+
+  // Chunks of which it was told that we lack only parts; of size 0 until the first. The swarm's
+  // partial_changes_ when it had been told of all.
+  Bitfield told_partial;
+  std::uint64_t partial_told_at = 0;
 
   UploadClient uploads;            // what it asks of us
   std::vector<ChunkIndex> untold;  // verified, and not told yet

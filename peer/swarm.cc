@@ -32,16 +32,20 @@ Bitfield all_lacking(const Bitfield& have) {
 
 }  // namespace
 
-Swarm::Swarm(SwarmConfig config, Layout layout, Bitfield have, Random random, Time now)
+Swarm::Swarm(SwarmConfig config, Layout layout, Bitfield have, Random random, Time now,
+             std::vector<PartialChunk> partial)
     : have_(std::move(have)),
+      most_unwritten_(static_cast<std::uint32_t>(
+          std::max<std::uint64_t>(config.max_window_bytes / layout.chunk_bytes, 1))),
       completed_(have_.all()),
       window_({config.first_window_chunks, config.min_window_chunks, config.window_time,
                config.max_window_bytes},
-              layout.chunk_bytes, now),
+              usual_length(layout, have_, partial), now),
       availability_(layout.chunk_count()),
       uploads_({config.first_slots, have_.all() ? config.seeder_slots : config.upload_slots},
                config.stuck_after, have_, random.fork("uploads")),
       layout_(layout),
+      partial_(std::move(partial)),
       taken_(have_),
       times_asked_(layout_.chunk_count()),
       random_(random.fork("swarm")),
@@ -52,6 +56,7 @@ Swarm::Swarm(SwarmConfig config, Layout layout, Bitfield have, Random random, Ti
   for (ChunkIndex chunk = lacking.next_set(0); chunk < lacking.size();
        chunk = lacking.next_set(chunk + 1))
     availability_.open(chunk);
+  note_partial();
 }
 
 Swarm::~Swarm() = default;

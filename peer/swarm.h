@@ -5,7 +5,8 @@
 // The policies stand in files of their own: availability.h (who has what, in buckets),
 // chunk_picker.h (rarest first, random ties), request_window.h (how much to ask for, from measured
 // rates), upload_queue.h (slots; who is behind, then what few have), giveaway.h (the seeder's
-// choice of chunk); swarm_requests.cc (of whom), swarm_timers.cc (stragglers).
+// choice of chunk); swarm_requests.cc (of whom), swarm_timers.cc (stragglers), swarm_partial.cc
+// (chunks of which parts are known).
 #pragma once
 
 #include <algorithm>
@@ -115,6 +116,7 @@ struct SwarmStats {
   std::uint64_t sent_bytes = 0;       // whole chunks sent
   std::uint64_t duplicate_bytes = 0;  // received in vain
   std::uint32_t corrupt_chunks = 0;
+  std::uint32_t misfit_chunks = 0;  // put together with what was known of them, in vain
   std::uint32_t neighbours = 0;
   std::uint32_t complete_neighbours = 0;
 };
@@ -123,7 +125,10 @@ struct Ask;
 
 class alignas(kCacheLineBytes) Swarm {
  public:
-  Swarm(SwarmConfig config, Layout layout, Bitfield have, Random random, Time now);
+  // `partial`: chunks, in ascending order, of which the shell knows all but these ranges. They are
+  // asked for like others, by neighbours who are told to send no more than that.
+  Swarm(SwarmConfig config, Layout layout, Bitfield have, Random random, Time now,
+        std::vector<PartialChunk> partial = {});
   ~Swarm();
 
   // A neighbour that has said Join and been admitted. We have the manifest (or there would be no
@@ -146,6 +151,9 @@ class alignas(kCacheLineBytes) Swarm {
   // connection is gone.
   void on_chunk_verified(ConnectionId connection, ChunkIndex chunk, Time now);
   void on_chunk_corrupt(ConnectionId connection, ChunkIndex chunk, Time now);
+  // The same where what was known of the chunk may be at fault: nobody is. It is asked for again,
+  // whole.
+  void on_chunk_misfit(ConnectionId connection, ChunkIndex chunk, Time now);
 
   void on_chunk_sent(ConnectionId connection, ChunkIndex chunk, Time now);
   void on_send_stopped(ConnectionId connection, ChunkIndex chunk, Time now);
@@ -225,7 +233,10 @@ class alignas(kCacheLineBytes) Swarm {
   bool is_to_ask() const { return !completed_ && outstanding() < window(); }
   // What counts in the window: asks, whose chunks may be whole already; where those that wait for
   // their verdict are more, they do.
-  std::uint32_t outstanding() const { return std::max(live_, unwritten_); }
+  std::uint32_t outstanding() const {
+    // Whole chunks take their whole length of memory, however little of them was asked for.
+    return unwritten_ >= most_unwritten_ ? UINT32_MAX : std::max(live_, unwritten_);
+  }
   void note_data(ConnectionId connection, ChunkIndex chunk, std::uint32_t bytes, bool kept,
                  Time now);
   std::uint32_t window() const { return window_.chunks(behind()); }
@@ -245,6 +256,17 @@ class alignas(kCacheLineBytes) Swarm {
   std::uint32_t load_for(Neighbour& neighbour, Time now);
   void tell_load(Time now);
 
+  // swarm_partial.cc: chunks of which parts are known, and of which a neighbour lacks parts only.
+  void handle(Neighbour& neighbour, const Partial& partial, Time now);
+  bool is_stale(const Neighbour& neighbour, ChunkIndex chunk) const;
+  void tell_partial(Neighbour& neighbour, ChunkIndex chunk, Time now);
+  void tell_all_partial(Neighbour& neighbour, Time now);
+  std::uint32_t length_from(const Neighbour& neighbour, ChunkIndex chunk) const;
+  const PartialChunk* partial_of(ChunkIndex chunk) const;
+  static std::uint32_t usual_length(const Layout& layout, const Bitfield& have,
+                                    const std::vector<PartialChunk>& partial);
+  void note_partial();
+
   // swarm_timers.cc
   void wake_by(Time at);
   bool is_waiting(const Ask& ask) const;
@@ -263,7 +285,8 @@ class alignas(kCacheLineBytes) Swarm {
   std::uint32_t live_ = 0;        // asks that count in the window
   std::uint32_t overdue_ = 0;     // asks that did, until they were overdue
   std::uint32_t unwritten_ = 0;   // see set_unwritten()
-  std::uint32_t anys_ = 0;        // live asks for kAnyChunk
+  std::uint32_t most_unwritten_;
+  std::uint32_t anys_ = 0;  // live asks for kAnyChunk
   std::uint64_t openings_ =
       1;  // moves when a closed chunk opens: "nothing to ask for" is stale then
   std::vector<ChunkIndex> untold_;  // verified, and in no Have yet
@@ -283,7 +306,10 @@ class alignas(kCacheLineBytes) Swarm {
   double speed_sum_ = 0;  // of the neighbours whose speed is known, and their number
   std::uint32_t speed_count_ = 0;
   Layout layout_;
-  Bitfield taken_;  // not to be asked for: verified, asked for, or lost for good
+  std::vector<PartialChunk> partial_;  // by chunk; those that did not fit too
+  Bitfield is_partial_;                // without those; of size 0 where none is
+  std::uint64_t partial_changes_ = 0;  // 0: none is
+  Bitfield taken_;                     // not to be asked for: verified, asked for, or lost for good
   std::vector<std::uint16_t> times_asked_;  // of each chunk: asks by name that are not cancelled
   Random random_;
   ChunkPicker picker_;

@@ -43,8 +43,10 @@ void Swarm::ask(Neighbour& neighbour, ChunkIndex chunk, Time now) {
   P2P_CHECK(neighbour.asks.size() < kMaxQueuedRequests);
   if (neighbour.live + neighbour.overdue == 0) neighbour.last_gain = now;
   const double expected = expected_seconds(neighbour);
+  if (partial_changes_ > 0) tell_partial(neighbour, chunk, now);
   Ask ask;
   ask.chunk = chunk;
+  if (chunk != kAnyChunk) ask.bytes = length_from(neighbour, chunk);
   ask.asked_at = now;
   ask.queue = static_cast<float>(neighbour.asks.size() + neighbour.load + 1.0);
   ask.expected_at = now + from_seconds(expected);
@@ -94,7 +96,7 @@ void Swarm::cancel(Neighbour& neighbour, Ask& ask, Time now) {
   P2P_CHECK(!ask.cancelled);
   if (ask.chunk != kAnyChunk) {
     actions_.push_back(DropChunk{neighbour.connection, ask.chunk});
-    if (ask.received_bytes >= layout_.length_of(ask.chunk)) return erase_ask(neighbour, ask);
+    if (ask.received_bytes >= ask.bytes) return erase_ask(neighbour, ask);
   }
   retire_ask(neighbour, ask);
   ask.cancelled = true;
@@ -170,8 +172,7 @@ double Swarm::score(const Neighbour& neighbour) const {
 
 Time Swarm::expected_end(const Ask& ask, Time now) const {
   if (ask.chunk != kAnyChunk && ask.received_bytes > 0) {
-    const std::uint32_t length = layout_.length_of(ask.chunk);
-    const double left = length - std::min(ask.received_bytes, length);
+    const double left = ask.bytes - std::min(ask.received_bytes, ask.bytes);
     // Told in one lump, there is no time to measure over: then the expectation stands.
     const double flowing = to_seconds(now - ask.first_byte_at);
     if (flowing > 0) {
@@ -309,9 +310,10 @@ void Swarm::handle(Neighbour& neighbour, const Give& give, Time now) {
   --neighbour.unanswered_anys;
   const bool taken_back = answered->cancelled;
   answered->chunk = give.chunk;
+  answered->bytes = length_from(neighbour, give.chunk);
   if (!taken_back) ++times_asked_[give.chunk];
   if (!taken_back && !answered->overdue) --anys_;
-  if (!taken_back && !taken_.test(give.chunk)) {
+  if (!taken_back && !taken_.test(give.chunk) && !is_stale(neighbour, give.chunk)) {
     close_chunk(give.chunk);
     actions_.push_back(ReceiveChunk{neighbour.connection, give.chunk});
     return;
@@ -387,7 +389,7 @@ void Swarm::note_data(ConnectionId connection, ChunkIndex chunk, std::uint32_t b
   ask->last_byte_at = now;
   if (!ask->cancelled) {
     neighbour->last_gain = now;
-  } else if (ask->received_bytes >= layout_.length_of(chunk)) {
+  } else if (ask->received_bytes >= ask->bytes) {
     erase_ask(*neighbour, *ask);
     neighbour->nothing_at = 0;
   }

@@ -92,7 +92,7 @@ bool Swarm::check_stuck(Neighbour& neighbour, Time now) {
 // own hash and disk are still to come.
 bool Swarm::is_waiting(const Ask& ask) const {
   if (ask.cancelled) return false;
-  return ask.chunk == kAnyChunk || ask.received_bytes < layout_.length_of(ask.chunk);
+  return ask.chunk == kAnyChunk || ask.received_bytes < ask.bytes;
 }
 
 void Swarm::check_asks(Neighbour& neighbour, Time now) {

@@ -49,15 +49,18 @@ UploadQueue::Pushed UploadQueue::push(UploadClient& client, ChunkIndex chunk,
       for (const UploadClient::Send& send : client.sends) client.settled.set(send.chunk);
     }
   } else {
-    const bool queued =
-        std::find(client.queue.begin(), client.queue.end(), chunk) != client.queue.end();
-    if (queued || find_send(client, chunk) != client.sends.end()) return Pushed::kDuplicate;
+    if (is_open(client, chunk)) return Pushed::kDuplicate;
     on_has(client, chunk);
   }
   if (client.queue.empty()) waiting_.push_back(&client);
   client.queue.push_back(chunk);
   ++load_;
   return Pushed::kQueued;
+}
+
+bool UploadQueue::is_open(UploadClient& client, ChunkIndex chunk) const {
+  return std::find(client.queue.begin(), client.queue.end(), chunk) != client.queue.end() ||
+         find_send(client, chunk) != client.sends.end();
 }
 
 bool UploadQueue::drop_request(UploadClient& client, ChunkIndex chunk) {

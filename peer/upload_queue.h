@@ -74,6 +74,8 @@ class UploadQueue {
 
   // `theirs`: what the client has. Not the same chunk twice before it is answered.
   Pushed push(UploadClient& client, ChunkIndex chunk, const Bitfield& theirs);
+  // Has the client asked for the chunk by name, or is it being sent to it?
+  bool is_open(UploadClient& client, ChunkIndex chunk) const;
   // kRemoved: the request is gone. kStop: the send must be stopped.
   Cancelled cancel(UploadClient& client, ChunkIndex chunk);
   // Forgets all its requests and sends; the slots are free at once.

@@ -33,7 +33,7 @@ class Game {
   Game(ChunkIndex chunks, std::uint8_t have)
       : chunks_(chunks),
         layout_{std::uint64_t{chunks} * kMinChunkBytes, kMinChunkBytes},
-        swarm_({}, layout_, start(chunks, have), Random(have), now_) {
+        swarm_({}, layout_, start(chunks, have), Random(have), now_, partial(chunks)) {
     completed_ = swarm_.complete();
   }
 
@@ -42,7 +42,7 @@ class Game {
     const auto chunk = static_cast<ChunkIndex>(with % (chunks_ + 1));  // one is out of range
     if (!neighbours_.contains(slot)) return connect(slot);
     const ConnectionId id = neighbours_.at(slot).connection;
-    switch (what % 18) {
+    switch (what % 20) {
       case 0:
         neighbours_.erase(slot);
         swarm_.on_disconnected(id, now_);
@@ -81,6 +81,10 @@ class Game {
       case 16:
         if (chunk < chunks_) swarm_.on_chunk_unreadable(id, chunk, now_);
         break;
+      case 17:
+        return say(slot, Partial{{{chunk, {{with, 1u + with}}}}});
+      case 18:
+        return deliver(slot, with, false);
       default:
         now_ += std::chrono::milliseconds(with * with);
         swarm_.on_timeout(now_);
@@ -94,6 +98,12 @@ class Game {
     for (ChunkIndex chunk = 0; chunk < chunks; ++chunk)
       if (bits >> (chunk % 8) & 1) field.set(chunk);
     return field;
+  }
+  // Of a third of the chunks parts are known.
+  static std::vector<PartialChunk> partial(ChunkIndex chunks) {
+    std::vector<PartialChunk> partial;
+    for (ChunkIndex chunk = 0; chunk < chunks; chunk += 3) partial.push_back({chunk, {{9, 99}}});
+    return partial;
   }
   static Bitfield start(ChunkIndex chunks, std::uint8_t have) { return pattern(chunks, have); }
 
@@ -131,8 +141,8 @@ class Game {
     drain();
   }
 
-  // One of the chunks that it is to send comes in whole.
-  void deliver(std::uint8_t slot, std::uint8_t which) {
+  // One of the chunks that it is to send comes in whole; or what was known of it does not fit.
+  void deliver(std::uint8_t slot, std::uint8_t which, bool fits = true) {
     Neighbour& neighbour = neighbours_.at(slot);
     if (neighbour.receiving.empty()) return;
     const ChunkIndex chunk =
@@ -140,8 +150,12 @@ class Game {
     neighbour.receiving.erase(chunk);
     const ConnectionId id = neighbour.connection;
     swarm_.on_data(id, chunk, kMinChunkBytes, now_);
-    swarm_.on_chunk_verified(id, chunk, now_);
-    P2P_CHECK(swarm_.have().test(chunk));
+    if (fits) {
+      swarm_.on_chunk_verified(id, chunk, now_);
+      P2P_CHECK(swarm_.have().test(chunk));
+    } else {
+      swarm_.on_chunk_misfit(id, chunk, now_);
+    }
     drain();
   }
 

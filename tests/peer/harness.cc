@@ -25,10 +25,11 @@ World::PeerNumber World::add_fetcher(Rates rates, Behaviour behaviour) {
   return add_peer(Bitfield(options_.layout.chunk_count()), rates, std::move(behaviour));
 }
 
-World::PeerNumber World::add_peer(Bitfield have, Rates rates, Behaviour behaviour) {
+World::PeerNumber World::add_peer(Bitfield have, Rates rates, Behaviour behaviour,
+                                  std::vector<PartialChunk> partial) {
   Peer peer;
   peer.swarm = std::make_unique<Swarm>(options_.swarm, options_.layout, std::move(have),
-                                       Random(random_.next()), now_);
+                                       Random(random_.next()), now_, std::move(partial));
   peer.rates = rates;
   peer.behaviour = std::move(behaviour);
   peers_.push_back(std::move(peer));
@@ -224,6 +225,12 @@ void World::deliver_message(End& from, const Message& message) {
       for (ChunkIndex chunk : lost->chunks) to->told.reset(chunk);
     } else if (const auto* give = std::get_if<Give>(&message)) {
       to->told.set(give->chunk);
+    } else if (const auto* partial = std::get_if<Partial>(&message)) {
+      for (const PartialChunk& chunk : partial->chunks) {
+        to->partial.erase(chunk.chunk);
+        const std::uint64_t bytes = bytes_of_ranges(chunk.missing);
+        if (bytes > 0) to->partial[chunk.chunk] = static_cast<std::uint32_t>(bytes);
+      }
     } else if (const auto* reject = std::get_if<Reject>(&message)) {
       to->dropped.erase(reject->chunk);
     } else if (const auto* request = std::get_if<Request>(&message)) {
@@ -242,7 +249,10 @@ void World::begin_send(End& end, ChunkIndex chunk) {
   const Behaviour& behaviour = peers_[end.owner].behaviour;
   if (behaviour.never_sends) return;
   if (behaviour.trickles) return trickle(end, chunk, 0);
-  end.queue.push_back({chunk, static_cast<double>(options_.layout.length_of(chunk))});
+  const auto partial = end.partial.find(chunk);
+  const std::uint32_t bytes =
+      partial == end.partial.end() ? options_.layout.length_of(chunk) : partial->second;
+  end.queue.push_back({chunk, bytes, static_cast<double>(bytes)});
   flows_changed_ = true;
 }
 
@@ -284,15 +294,19 @@ void World::end_send(End& end) {
   ++peer.chunks_sent;
   End* to = end.other;
   const ChunkIndex chunk = transfer.chunk;
-  const std::uint32_t rest = options_.layout.length_of(chunk) - transfer.reported;
+  const std::uint32_t rest = transfer.bytes - transfer.reported;
+  const bool partial = transfer.bytes < options_.layout.length_of(chunk);
+  peer.bytes_sent += transfer.bytes;
   const bool corrupt = peer.behaviour.corrupts && peer.behaviour.corrupts(chunk);
-  at(now_ + options_.latency,
-     [this, to, chunk, rest, corrupt] { deliver_data(*to, chunk, rest, true, corrupt); });
+  at(now_ + options_.latency, [this, to, chunk, rest, corrupt, partial] {
+    deliver_data(*to, chunk, rest, true, corrupt, partial);
+  });
   peer.swarm->on_chunk_sent(end.id, chunk, now_);
   drain(end.owner);
 }
 
-void World::deliver_data(End& to, ChunkIndex chunk, std::uint32_t bytes, bool last, bool corrupt) {
+void World::deliver_data(End& to, ChunkIndex chunk, std::uint32_t bytes, bool last, bool corrupt,
+                         bool partial) {
   if (!to.open || !peers_[to.owner].alive) return;
   const bool wanted = to.expected.contains(chunk);
   P2P_CHECK(wanted || to.dropped.contains(chunk));
@@ -306,7 +320,10 @@ void World::deliver_data(End& to, ChunkIndex chunk, std::uint32_t bytes, bool la
   to.expected.erase(chunk);
   to.dropped.erase(chunk);
   if (!wanted) return;
-  if (corrupt) {
+  const auto& misknows = peers_[to.owner].behaviour.misknows;
+  if (partial && (corrupt || (misknows && misknows(chunk)))) {
+    swarm.on_chunk_misfit(to.id, chunk, now_);
+  } else if (corrupt) {
     swarm.on_chunk_corrupt(to.id, chunk, now_);
   } else {
     swarm.on_chunk_verified(to.id, chunk, now_);
@@ -387,8 +404,7 @@ void World::report_progress() {
   for (End* end : flowing_) {
     if (end->queue.empty()) continue;
     Transfer& transfer = end->queue.front();
-    const auto gone =
-        static_cast<std::uint32_t>(options_.layout.length_of(transfer.chunk) - transfer.left);
+    const auto gone = static_cast<std::uint32_t>(transfer.bytes - transfer.left);
     if (gone <= transfer.reported) continue;
     const std::uint32_t bytes = gone - transfer.reported;
     transfer.reported = gone;

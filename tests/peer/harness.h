@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <queue>
@@ -34,6 +35,8 @@ struct Behaviour {
   bool never_reads = false;                       // what is sent to it does not end
   bool rejects_all = false;                       // answers each Request by kNotHere
   std::function<bool(ChunkIndex)> corrupts = {};  // flips a bit of this chunk
+  // What it knows of this chunk is wrong.
+  std::function<bool(ChunkIndex)> misknows = {};
 };
 
 struct LinkRates {
@@ -51,7 +54,8 @@ class World {
 
   PeerNumber add_seeder(Rates rates = {}, Behaviour behaviour = {});
   PeerNumber add_fetcher(Rates rates = {}, Behaviour behaviour = {});
-  PeerNumber add_peer(Bitfield have, Rates rates, Behaviour behaviour);
+  PeerNumber add_peer(Bitfield have, Rates rates, Behaviour behaviour,
+                      std::vector<PartialChunk> partial = {});
   void connect(PeerNumber a, PeerNumber b);
   void connect_all();
   // Each peer dials others at random until it has `degree` connections.
@@ -73,6 +77,7 @@ class World {
   Time last_completion() const;
   // Whole chunks that went out, counted in contents.
   double copies_sent(PeerNumber peer) const;
+  std::uint64_t bytes_sent(PeerNumber peer) const { return peers_[peer].bytes_sent; }
   bool has_banned(PeerNumber who, PeerNumber whom) const {
     return peers_[who].banned.contains(whom);
   }
@@ -88,6 +93,7 @@ class World {
  private:
   struct Transfer {
     ChunkIndex chunk;
+    std::uint32_t bytes;         // of it that are sent
     double left;                 // bytes that have not gone out
     std::uint32_t reported = 0;  // bytes that the receiver was told of
   };
@@ -101,7 +107,9 @@ class World {
     Bitfield told;                  // what the other side has said that it has
     std::set<ChunkIndex> expected;  // ReceiveChunk
     std::set<ChunkIndex> dropped;   // DropChunk
-    std::deque<Transfer> queue;     // to the other side
+    // What the other side lacks of a chunk, by its word.
+    std::map<ChunkIndex, std::uint32_t> partial;
+    std::deque<Transfer> queue;  // to the other side
     double rate = 0;
     Time updated;
   };
@@ -117,7 +125,7 @@ class World {
     std::vector<std::pair<PeerNumber, Bye>> byes;
     std::vector<Report> reports;
     std::vector<ChunkIndex> sends;
-    std::uint64_t chunks_sent = 0;
+    std::uint64_t chunks_sent = 0, bytes_sent = 0;
     std::uint64_t stops = 0;
   };
   struct Event {
@@ -141,7 +149,8 @@ class World {
   void stop_send(End& end, ChunkIndex chunk);
   void end_send(End& end);
   void trickle(End& end, ChunkIndex chunk, std::uint32_t sent);
-  void deliver_data(End& to, ChunkIndex chunk, std::uint32_t bytes, bool last, bool corrupt);
+  void deliver_data(End& to, ChunkIndex chunk, std::uint32_t bytes, bool last, bool corrupt,
+                    bool partial = false);
   void advance_flows();
   void share_links();
   void report_progress();

@@ -37,7 +37,15 @@ std::vector<Message> one_of_each() {
           Reject{8, RejectReason::kSourceChanged},
           Peers{{*Endpoint::parse("1.2.3.4:80"), *Endpoint::parse("[2001:db8::1]:443")}},
           Peers{},
-          Bye{ByeReason::kViolation, "chunk 9 is out of range"}};
+          Bye{ByeReason::kViolation, "chunk 9 is out of range"},
+          OutlineRequest{262144},
+          OutlinePart{300000, 262144, Bytes(1000, 3)},
+          OutlinePart{},
+          DetailRequest{70000, kMaxGroupsInDetail},
+          DetailPart{3, 2, Bytes(40, 1)},
+          DetailPart{3, 2, {}},
+          Partial{},
+          Partial{{{7, {{0, 5}, {6, 100}, {3000, 1}}}, {9, {{65536, 70000}}}, {8, {}}}}};
 }
 
 Message random_message(Random& random) {
@@ -49,7 +57,7 @@ Message random_message(Random& random) {
     for (ChunkIndex& chunk : chunks) chunk = number(kMaxChunks);
     return chunks;
   };
-  switch (random.below(8)) {
+  switch (random.below(11)) {
     case 0: {
       Bitfield have(number(5000));
       for (ChunkIndex i = 0; i < have.size(); ++i)
@@ -75,6 +83,26 @@ Message random_message(Random& random) {
       }
       return peers;
     }
+    case 7: {
+      Partial partial;
+      for (std::uint64_t i = random.below(20); i > 0; --i) {
+        PartialChunk chunk{number(kMaxChunks), {}};
+        std::uint32_t at = number(1000);
+        for (std::uint64_t j = random.below(20); j > 0; --j) {
+          chunk.missing.push_back({at, 1 + number(100'000)});
+          at += chunk.missing.back().bytes + 1 + number(50'000);
+        }
+        partial.chunks.push_back(std::move(chunk));
+      }
+      return partial;
+    }
+    case 8:
+      return DetailRequest{number(1'000'000),
+                           1 + static_cast<std::uint32_t>(random.below(kMaxGroupsInDetail))};
+    case 9:
+      return DetailPart{number(1'000'000),
+                        1 + static_cast<std::uint32_t>(random.below(kMaxGroupsInDetail)),
+                        Bytes(random.below(2000), 1)};
     case 6:
       return Reject{number(kMaxChunks), static_cast<RejectReason>(1 + random.below(4))};
     default: {
@@ -108,6 +136,40 @@ TEST_CASE("the number of a message is its place, from 1") {
   CHECK(encode(Join{})[1] == 1);
   CHECK(encode(Chunks{})[1] == 4);
   CHECK(encode(Bye{})[1] == 12);
+  CHECK(encode(Partial{})[1] == 17);
+}
+
+TEST_CASE("ranges that are empty, touch, lead past a chunk or are too many are refused") {
+  // Array of number 17 and one chunk: its index, then pairs of what is left out and what is lacked.
+  const auto of_pairs = [](const Bytes& pairs) {
+    Bytes bytes = {0x92, 17, 0x91, static_cast<std::uint8_t>(0x91 + pairs.size()), 5};
+    bytes.insert(bytes.end(), pairs.begin(), pairs.end());
+    return bytes;
+  };
+  CHECK_FALSE(refused(of_pairs({0, 5, 1, 5})));
+  CHECK_FALSE(refused(of_pairs({})));
+  CHECK(refused(of_pairs({0, 0})));
+  CHECK(refused(of_pairs({0, 5, 0, 5})));
+  CHECK(refused(of_pairs({0, 5, 1})));
+  CHECK(refused(encode(Partial{{{5, {{kMaxChunkBytes - 1, 2}}}}})));
+  CHECK(refused(encode(Partial{{{5, {{0, kMaxChunkBytes}}}}})));
+  Partial many{{{5, {}}}};
+  for (std::uint32_t i = 0; i <= kMaxRangesOfChunk; ++i)
+    many.chunks[0].missing.push_back({2 * i, 1});
+  CHECK(refused(encode(many)));
+  many.chunks[0].missing.pop_back();
+  CHECK_FALSE(refused(encode(many)));
+  while (many.chunks.size() <= kMaxRangesInPartial / kMaxRangesOfChunk)
+    many.chunks.push_back(many.chunks[0]);
+  CHECK(refused(encode(many)));
+}
+
+TEST_CASE("details of no group, of too many, or that are too long are refused") {
+  CHECK(refused(encode(DetailRequest{0, 0})));
+  CHECK(refused(encode(DetailRequest{0, kMaxGroupsInDetail + 1})));
+  CHECK(refused(encode(DetailPart{0, 1, Bytes(kMaxDetailBytes + 1)})));
+  CHECK(refused(encode(OutlinePart{10, 5, Bytes(6)})));
+  CHECK(refused(encode(OutlinePart{kMaxOutlineBytes + 1, 0, Bytes(6)})));
 }
 
 TEST_CASE("random messages come back as they were") {
@@ -151,7 +213,7 @@ TEST_CASE("unknown numbers, other shapes and wrong types are refused") {
   CHECK(refused({}));
   CHECK(refused({0x90}));                // []
   CHECK(refused({0x91, 0}));             // [0]
-  CHECK(refused({0x92, 13, 0}));         // [13, 0]
+  CHECK(refused({0x92, 18, 0}));         // [18, 0]
   CHECK(refused({0x80}));                // {}
   CHECK(refused({0x07}));                // 7
   CHECK(refused({0x91, 7}));             // Request without its chunk

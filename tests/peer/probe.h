@@ -35,8 +35,8 @@ inline SwarmConfig steady_config(std::uint32_t slots = 4) {
 
 struct Probe {
   Probe(ChunkIndex chunks, Bitfield have, SwarmConfig config = steady_config(),
-        std::uint64_t seed = 1)
-      : swarm(config, layout_of(chunks), std::move(have), Random(seed), now) {}
+        std::uint64_t seed = 1, std::vector<PartialChunk> partial = {})
+      : swarm(config, layout_of(chunks), std::move(have), Random(seed), now, std::move(partial)) {}
 
   // A neighbour that has `theirs`.
   void join(ConnectionId connection, Bitfield theirs) {
