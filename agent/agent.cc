@@ -17,6 +17,8 @@ constexpr Duration kGoodbye = std::chrono::milliseconds(300) + gossip::kLeaving;
 constexpr Duration kDrainPoll = std::chrono::milliseconds(50);
 // Of the digits of an id, so that a typing error names nothing.
 constexpr std::size_t kMinIdDigits = 4;
+// Before the id in a link.
+constexpr std::string_view kScheme = "p2p://";
 
 }  // namespace
 
@@ -164,7 +166,8 @@ void Agent::tell_progress(const ContentId& id, const net::FetchProgress& progres
 Result<ContentId> Agent::find(const std::string& id) const {
   std::vector<ContentId> found;
   for (const auto& [each, content] : contents_)
-    if (each.hex().starts_with(id)) found.push_back(each);
+    if (each.hex().starts_with(id) || Link{each}.to_string().substr(kScheme.size()).starts_with(id))
+      found.push_back(each);
   if (id.size() >= kMinIdDigits && found.size() == 1) return found.front();
   if (id.size() < kMinIdDigits)
     return Error{ErrorCode::kUsage,

@@ -89,8 +89,9 @@ struct FetchOrder {
 };
 
 struct SeedOrder {
-  std::filesystem::path path;  // absolute
-  std::optional<Link> link;    // of which it is to be one more seeder
+  std::filesystem::path path;      // absolute
+  std::optional<Link> link;        // of which it is to be one more seeder
+  std::vector<HostPort> trackers;  // that its link is to name, beside the agent's
   std::optional<std::uint32_t> chunk_bytes;
   bool rehash = false;
   std::function<void(std::uint64_t done_bytes, std::uint64_t total_bytes)> on_progress = nullptr;
@@ -117,7 +118,8 @@ class Agent {
   // the agent is gone.
   void seed(SeedOrder order, std::function<void(Result<Link>)> done);
 
-  // By the id, or the first digits of it where they name one content alone. kUsage otherwise.
+  // By the id as digits or as links spell it, or the beginning of either where that names one
+  // content alone. kUsage otherwise.
   Result<ContentId> find(const std::string& id) const;
   Status set_pinned(const ContentId& content, bool pinned);
   // Also what is being fetched, and what is pinned. kUsage for what somebody is copying or reading.

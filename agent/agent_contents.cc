@@ -292,7 +292,16 @@ Status Agent::make_room(const Content& content) {
 void Agent::on_download_end(const ContentId& id, const Status& outcome) {
   Content* const ended = content(id);
   if (!ended || !ended->download) return;
-  if (outcome) return seal(id);
+  if (outcome) {
+    const net::FetchProgress done = ended->download->progress();
+    net::log_info(absl::StrCat("fetched ", done.name, " (", id.short_hex(),
+                               "): ", format_bytes(done.bytes_total), " in ",
+                               format_duration(done.elapsed), " from ", done.peers_met, " peers"));
+    return seal(id);
+  }
+  net::log_warn(absl::StrCat("the fetch of ",
+                             ended->holding.name.empty() ? "content" : ended->holding.name, " (",
+                             id.short_hex(), ") ended: ", outcome.error().message));
   unhost(*ended);
   // What nobody waits for is gone on with after a restart only where the restart ended it.
   if (!(stopping() && ended->detached)) ended->holding.state = Holding::State::kPartial;

@@ -5,6 +5,7 @@
 #include "content/hash_record.h"
 #include "crypto/digest.h"
 #include "net/log.h"
+#include "net/own_address.h"
 
 namespace p2p::agent {
 
@@ -81,6 +82,7 @@ void Agent::on_scanned(const std::shared_ptr<ScanJob>& job) {
       holding.seeders = order.link->seeders;
       holding.members = order.link->members;
     }
+    net::add_addresses(holding.trackers, order.trackers);
     holding.name = job->scanned->manifest->name;
     holding.bytes = job->scanned->manifest->layout().total_bytes;
     holding.added = added;

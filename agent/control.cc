@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -38,20 +39,22 @@ nlohmann::json contents_json(const Agent& agent) {
   nlohmann::json contents = nlohmann::json::array();
   for (const ContentReport& report : agent.report()) {
     const Holding& holding = report.holding;
-    contents.push_back({{"id", holding.content.hex()},
-                        {"name", holding.name},
-                        {"bytes", holding.bytes},
-                        {"bytes_verified", report.bytes_verified},
-                        {"state", std::string(state_name(holding.state))},
-                        {"activity", report.activity},
-                        {"pinned", holding.pinned},
-                        {"in_use", report.in_use},
-                        {"added", holding.added},
-                        {"last_used", holding.last_used},
-                        {"source", holding.source},
-                        {"peers", report.peers},
-                        {"bytes_per_second", report.rate},
-                        {"problem", report.problem}});
+    contents.push_back(
+        {{"id", holding.content.hex()},
+         {"name", holding.name},
+         {"bytes", holding.bytes},
+         {"bytes_verified", report.bytes_verified},
+         {"state", std::string(state_name(holding.state))},
+         {"activity", report.activity},
+         {"pinned", holding.pinned},
+         {"in_use", report.in_use},
+         {"added", holding.added},
+         {"last_used", holding.last_used},
+         {"idle_seconds", std::max<std::int64_t>(wall_clock_seconds() - holding.last_used, 0)},
+         {"source", holding.source},
+         {"peers", report.peers},
+         {"bytes_per_second", report.rate},
+         {"problem", report.problem}});
   }
   return contents;
 }
@@ -196,6 +199,11 @@ void Control::seed(net::LineClientId id, const nlohmann::json& request) {
     auto link = Link::parse(request.at("link").get<std::string>());
     if (!link) return end(id, link.error());
     order.link = *std::move(link);
+  }
+  for (const auto& text : field(request, "trackers", std::vector<std::string>())) {
+    auto tracker = HostPort::parse(text);
+    if (!tracker) return end(id, tracker.error());
+    order.trackers.push_back(*std::move(tracker));
   }
   if (request.contains("chunk_bytes")) {
     order.chunk_bytes = request.at("chunk_bytes").get<std::uint32_t>();

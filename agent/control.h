@@ -8,7 +8,8 @@
 //                                                   ready: id, name, bytes, data, manifest. What is
 //                                                   at `data` stays while the connection is open.
 //                                                   detach: done at once
-//   seed     path, link, chunk_bytes, rehash        progress (hashed), then done: link
+//   seed     path, link, trackers, chunk_bytes,     progress (bytes_hashed), then done: link
+//            rehash
 //   list                                            done: contents
 //   link     id                                     done: link
 //   pin, unpin, rm    id                            done

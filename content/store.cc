@@ -8,8 +8,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <mutex>
-#include <shared_mutex>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
@@ -18,6 +16,7 @@
 #include "content/hash_chunks.h"
 #include "content/journal.h"
 #include "content/partial_folder.h"
+#include "content/store_impl.h"
 #include "crypto/digest.h"
 
 namespace p2p {
@@ -70,39 +69,6 @@ int rename_with(int from, const char* old_name, int to, const char* new_name, un
 
 }  // namespace
 
-struct Store::Impl {
-  std::shared_ptr<const Manifest> manifest;
-  ContentId content;
-  StoreOptions options;
-  fs::path target;  // as it was given
-  std::string target_name;
-  Fd parent;  // of the target
-  PartialFolder partial;
-  Fd data;              // of a folder content: partial/data, and the target once it is in place
-  bool placed = false;  // in its place; only tidying is left to do
-  Bitfield resumed;
-
-  // Where chunks are read and written: the partial data, and the target once it is in place.
-  std::shared_mutex files_mutex;
-  std::unique_ptr<FileSet> files;  // guarded by files_mutex
-
-  bool is_folder() const { return manifest->root == Manifest::Root::kFolder; }
-
-  Status prepare();
-  Status check_names() const;
-  Result<bool> open_data();
-  Status check_space(const Bitfield& present) const;
-  Status find_resumed();
-  Status sync_data() const;
-  Status finish_entries();
-  Status finish_file(int root, Looker& looker, const Entry& entry) const;
-  Status mend_file(int root, const Entry& entry) const;
-  Status finish_link(int root, const Entry& entry) const;
-  Status move_into_place();
-  Status move_by_steps();
-  Status place();
-};
-
 // Everything of open() that may leave a partial folder behind.
 Status Store::Impl::prepare() {
   // Again: the one who held the lock before us may just have put it there.
@@ -149,6 +115,7 @@ Result<bool> Store::Impl::open_data() {
 }
 
 Status Store::Impl::check_space(const Bitfield& present) const {
+  if (!options.checks_space) return {};
   const Layout layout = manifest->layout();
   const std::uint64_t missing = layout.total_bytes - bytes_of_chunks(layout, present);
   struct statvfs space {};
@@ -251,13 +218,13 @@ Status Store::Impl::finish_entries() {
   if (!is_folder()) {
     Entry single = manifest->entries.front();
     single.path = PartialFolder::kData;
-    P2P_TRY(mend_file(partial.fd().get(), single));
+    if (!linked) P2P_TRY(mend_file(partial.fd().get(), single));
     return sync_data();
   }
   const int root = data.get();
   Looker looker(root);
   for (const Entry& entry : manifest->entries) {
-    if (entry.is_file()) P2P_TRY(finish_file(root, looker, entry));
+    if (entry.is_file() && !linked) P2P_TRY(finish_file(root, looker, entry));
     if (entry.kind == Entry::Kind::kEmptyFolder)
       P2P_TRY(make_folders_beneath(root, entry.path, true, partial.data_path()));
   }

@@ -19,10 +19,17 @@ namespace p2p {
 struct StoreOptions {
   bool overwrite = false;  // replace what is at the target, atomically, at commit()
   HashJob resume_job = {};
+  bool checks_space = true;  // open() refuses what the file system has no room for
   // Tests stand in for a file system that folds names; by default the store tries in the partial
   // folder.
   std::function<bool(const std::filesystem::path& folder)> tells_names_apart = nullptr;
 };
+
+// How the files of a copy come to be. kClone: they share their data until one is written to
+// (reflink, on file systems that have it). kLink: they are the same files (hard links), so whoever
+// writes to one writes to both. kAuto: the first of clone, link and copy that the file systems
+// allow.
+enum class CopyMode { kAuto, kClone, kLink, kCopy };
 
 class Store : public ChunkReader, public ChunkWriter {
  public:
@@ -51,6 +58,14 @@ class Store : public ChunkReader, public ChunkWriter {
   // afterwards, from the target, and answer kCorrupt where somebody changes that. May be called
   // again after an error.
   Status commit();
+
+  // Takes all of it from a complete copy of the content on this host, in place of whatever an
+  // earlier fetch left; then commit() is all that is left to do. `source` is a file or folder that
+  // was verified; it is not hashed again. `progress` gets the bytes so far, and ends the copy by
+  // answering false (kInterrupted). Returns how it was done. Errors: kIo (kUsage where `mode` is
+  // kClone or kLink, and the file system cannot), kDiskFull. Blocking; before anything is written.
+  Result<CopyMode> copy_from(const std::filesystem::path& source, CopyMode mode,
+                             const std::function<bool(std::uint64_t bytes)>& progress);
 
   const std::filesystem::path& target() const;
 

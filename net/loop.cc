@@ -32,7 +32,7 @@ Loop::Loop() {
 
 Loop::~Loop() {
   lookups_.reset();
-  for (auto& signal : signals_) uv_close(reinterpret_cast<uv_handle_t*>(signal.get()), nullptr);
+  for (auto& signal : signals_) uv_close(reinterpret_cast<uv_handle_t*>(&signal->handle), nullptr);
   uv_close(reinterpret_cast<uv_handle_t*>(&wake_), nullptr);
   uv_close(reinterpret_cast<uv_handle_t*>(&before_wait_), nullptr);
   uv_close(reinterpret_cast<uv_handle_t*>(&after_wait_), nullptr);
@@ -100,19 +100,19 @@ void Loop::resolve(const HostPort& target,
 }
 
 void Loop::on_termination(std::function<void(int)> handler) {
-  on_signal_ = std::move(handler);
-  for (int number : {SIGINT, SIGTERM}) {
-    auto signal = std::make_unique<uv_signal_t>();
-    P2P_CHECK(uv_signal_init(&loop_, signal.get()) == 0);
-    signal->data = this;
-    uv_signal_start(
-        signal.get(),
-        [](uv_signal_t* handle, int caught) {
-          static_cast<Loop*>(handle->data)->on_signal_(caught);
-        },
-        number);
-    signals_.push_back(std::move(signal));
-  }
+  on_signal(SIGINT, handler);
+  on_signal(SIGTERM, std::move(handler));
+}
+
+void Loop::on_signal(int number, std::function<void(int)> handler) {
+  auto& signal = signals_.emplace_back(std::make_unique<Signal>());
+  signal->handler = std::move(handler);
+  P2P_CHECK(uv_signal_init(&loop_, &signal->handle) == 0);
+  signal->handle.data = signal.get();
+  uv_signal_start(
+      &signal->handle,
+      [](uv_signal_t* handle, int caught) { static_cast<Signal*>(handle->data)->handler(caught); },
+      number);
 }
 
 struct Timer::State {

@@ -50,6 +50,8 @@ class Loop {
 
   // Calls `handler` on the loop for SIGINT and SIGTERM from now on.
   void on_termination(std::function<void(int signal)> handler);
+  // The same for any signal, which a daemon may give a meaning.
+  void on_signal(int number, std::function<void(int signal)> handler);
 
   uv_loop_t* raw() { return &loop_; }
 
@@ -63,8 +65,11 @@ class Loop {
   uv_prepare_t before_wait_;
   uv_check_t after_wait_;
   std::atomic<std::thread::id> runs_on_{};  // none while it does not run
-  std::vector<std::unique_ptr<uv_signal_t>> signals_;
-  std::function<void(int)> on_signal_;
+  struct Signal {
+    uv_signal_t handle;
+    std::function<void(int)> handler;
+  };
+  std::vector<std::unique_ptr<Signal>> signals_;
   std::mutex mutex_;
   std::vector<std::function<void()>> posted_;  // guarded by mutex_
   std::optional<NameLookups> lookups_;         // until the destructor begins

@@ -26,6 +26,8 @@ using Run = std::function<int()>;
 void add_seed(CLI::App& app, Run& run);
 void add_fetch(CLI::App& app, Run& run);
 void add_tracker(CLI::App& app, Run& run);
+void add_agent(CLI::App& app, Run& run);
+void add_store_commands(CLI::App& app, Run& run);
 void add_node(CLI::App& app, Run& run);
 void add_members(CLI::App& app, Run& run);
 void add_reachability(CLI::App& app, Run& run);
@@ -56,6 +58,10 @@ inline CLI::Option* add_list_option(CLI::App& command, const std::string& flags,
 // Thirty years are for ever, and fit a Duration.
 inline const CLI::Range kSeconds(0.0, 1e9);
 
+// Reads the command line and its --config file once more, for a daemon that takes over changes:
+// callbacks of the commands are called again, with new options.
+Status parse_command_line_again();
+
 // Prints the error to stderr and returns its exit code.
 int fail(const Error& error);
 
@@ -74,6 +80,8 @@ Result<Endpoint> parse_listen(const std::string& text);
 Result<std::string> parse_zone(const std::string& text);
 // The HOST:PORT of each --tracker. A link must have room for them: at most kMaxLinkAddresses.
 Result<std::vector<HostPort>> parse_trackers(const std::vector<std::string>& texts);
+// The HOST[:PORT] of each --advertise.
+Result<std::vector<HostPort>> parse_advertised(const std::vector<std::string>& texts);
 // A link as an argument, or "-": the first line of stdin, which keeps its secret out of the process
 // list.
 Result<Link> read_link(const std::string& argument);

@@ -45,4 +45,13 @@ inline ExitCode exit_code_of(ErrorCode code) {
   return kFailed;
 }
 
+// The kind of error that another process of ours exited with, or tells of.
+inline ErrorCode error_code_of(int exit_code) {
+  for (const ErrorCode code : {ErrorCode::kUsage, ErrorCode::kMalformed, ErrorCode::kLimit,
+                               ErrorCode::kUnreachable, ErrorCode::kRefused, ErrorCode::kDiskFull,
+                               ErrorCode::kExists, ErrorCode::kCorrupt, ErrorCode::kInterrupted})
+    if (exit_code_of(code) == exit_code) return code;
+  return ErrorCode::kIo;
+}
+
 }  // namespace p2p::cli

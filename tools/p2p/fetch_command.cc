@@ -11,6 +11,8 @@
 #include "base/units.h"
 #include "net/fetch.h"
 #include "net/log.h"
+#include "net/own_address.h"
+#include "tools/p2p/agent_fetch.h"
 #include "tools/p2p/commands.h"
 #include "tools/p2p/exit_code.h"
 #include "tools/p2p/gossip_options.h"
@@ -25,6 +27,10 @@ struct FetchOptions {
   std::optional<double> linger_seconds;
   double patience_seconds = 30;
   bool json = false, overwrite = false;
+  // Of a fetch by the agent.
+  AgentOptions agent;
+  bool store_only = false, detach = false, pin = false;
+  CopyMode copy = CopyMode::kAuto;
   unsigned lanes = default_lanes();
   GossipOptions gossip;
 };
@@ -112,13 +118,10 @@ Result<net::FetchConfig> fetch_config(const FetchOptions& options) {
   return config;
 }
 
-Result<int> fetch(const FetchOptions& options) {
-  P2P_ASSIGN(net::FetchConfig config, fetch_config(options));
-  ProgressLine line;
-  net::Loop loop;
-  Time next_json = net::Loop::now();
+// What the person sees. `options` and `line` must outlive them.
+net::FetchHandlers shown_by(const FetchOptions& options, ProgressLine& line) {
   net::FetchHandlers handlers;
-  handlers.on_progress = [&](const net::FetchProgress& progress) {
+  handlers.on_progress = [&, next_json = Time()](const net::FetchProgress& progress) mutable {
     if (!options.json) return line.draw(progress_text(progress));
     if (net::Loop::now() < next_json) return;
     next_json = net::Loop::now() + kJsonInterval;
@@ -136,7 +139,54 @@ Result<int> fetch(const FetchOptions& options) {
       print_json(json);
     }
   };
-  net::Fetch job(loop, std::move(config), std::move(handlers));
+  return handlers;
+}
+
+// Some flags say how this process is to fetch by itself.
+std::string own_network_flag(const FetchOptions& options) {
+  if (!options.listen.empty()) return "--listen";
+  if (options.gossip.given()) return options.gossip.gossip.empty() ? "--join" : "--gossip";
+  if (!options.cluster_key.empty()) return "--cluster-key";
+  return "";
+}
+
+// By the agent of this host where one runs; nothing where none does.
+Result<std::optional<AgentClient>> agent_for(const FetchOptions& options) {
+  const bool needed = options.store_only || options.detach || options.pin;
+  const std::string flag = own_network_flag(options);
+  if (!flag.empty() && (needed || !options.agent.socket.empty()))
+    return Error{ErrorCode::kUsage,
+                 flag + " is for a fetch without an agent; give --no-agent, or leave it out"};
+  if (!flag.empty()) return std::optional<AgentClient>();
+  if (!needed) return AgentClient::connect(options.agent);
+  P2P_ASSIGN(AgentClient agent, AgentClient::require(options.agent));
+  return std::optional(std::move(agent));
+}
+
+Result<int> fetch_through(AgentClient agent, const FetchOptions& options) {
+  AgentFetch wanted;
+  P2P_ASSIGN(wanted.link, read_link(options.link));
+  P2P_ASSIGN(const auto trackers, parse_trackers(options.trackers));
+  net::add_addresses(wanted.link.trackers, trackers);
+  if (!options.output.empty()) wanted.output = options.output;
+  wanted.overwrite = options.overwrite;
+  wanted.detach = options.detach;
+  wanted.store_only = options.store_only || options.detach;
+  wanted.pin = options.pin;
+  wanted.copy = options.copy;
+  wanted.patience = from_seconds(options.patience_seconds);
+  ProgressLine line;
+  P2P_TRY(fetch_by_agent(std::move(agent), wanted, shown_by(options, line)));
+  return kOk;
+}
+
+Result<int> fetch(const FetchOptions& options) {
+  P2P_ASSIGN(auto agent, agent_for(options));
+  if (agent) return fetch_through(*std::move(agent), options);
+  P2P_ASSIGN(net::FetchConfig config, fetch_config(options));
+  ProgressLine line;
+  net::Loop loop;
+  net::Fetch job(loop, std::move(config), shown_by(options, line));
   loop.on_termination([&, asked = false](int) mutable {
     // Asked twice: whatever still hangs (a disk, a name server) is not waited for. The store is
     // sound after any death.
@@ -178,6 +228,24 @@ void add_fetch(CLI::App& app, Run& run) {
       ->add_flag("--json", options->json,
                  "One JSON object a line on stdout, the last with the totals")
       ->envname("P2P_JSON");
+  add_agent_options(*command, options->agent, true);
+  command->add_flag("--store-only", options->store_only, "Into the agent's store, and nowhere else")
+      ->envname("P2P_STORE_ONLY");
+  command
+      ->add_flag("--detach", options->detach,
+                 "Do not wait for it: the agent goes on, also after a restart; with --store-only")
+      ->envname("P2P_DETACH");
+  command->add_flag("--pin", options->pin, "Keep it in the agent's store until `p2p unpin`")
+      ->envname("P2P_PIN");
+  add_flag_option(*command, "--copy", options->copy,
+                  "How it comes out of the agent's store: clone (needs a file system that can), "
+                  "link (hard links: read-only, shared with the store), copy, or auto: the first "
+                  "of these that can be done")
+      ->transform(
+          CLI::CheckedTransformer(std::map<std::string, CopyMode>{{"auto", CopyMode::kAuto},
+                                                                  {"clone", CopyMode::kClone},
+                                                                  {"link", CopyMode::kLink},
+                                                                  {"copy", CopyMode::kCopy}}));
   command->add_flag("--overwrite", options->overwrite, "Replace what is at the target")
       ->envname("P2P_OVERWRITE");
   command->footer("Example:\n  p2p fetch 'p2p://...#...' -o /srv/big.iso --linger 60");

@@ -23,27 +23,29 @@ void give_freed_memory_back() { mallopt(M_MMAP_THRESHOLD, 128 * 1024); }
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  using namespace p2p;
-  give_freed_memory_back();
-  std::signal(SIGPIPE, SIG_IGN);
-  init_crypto();
-  net::raise_descriptor_limit();
+namespace p2p::cli {
+namespace {
 
-  CLI::App app{"Distributes files and folders from peer to peer: chunked, encrypted, verified."};
+struct Globals {
+  bool verbose = false, quiet = false;
+  net::LogFormat log_format = net::LogFormat::kText;
+};
+
+// The whole command line. `run` is set to the body of the command that is chosen.
+void build(CLI::App& app, Globals& globals, Run& run) {
+  app.description("Distributes files and folders from peer to peer: chunked, encrypted, verified.");
   app.name("p2p");
   app.set_version_flag("--version", std::string("p2p ") + kProgramVersion);
   app.set_config("--config", "", "A TOML file with flags, in a [section] for each command");
   app.get_config_ptr()->envname("P2P_CONFIG");
   app.require_subcommand(1);
   app.fallthrough();
-  bool verbose = false, quiet = false;
-  app.add_flag("-v,--verbose", verbose, "Say more about connections")->envname("P2P_VERBOSE");
-  app.add_flag("-q,--quiet", quiet, "Warnings and errors only")->envname("P2P_QUIET");
+  app.add_flag("-v,--verbose", globals.verbose, "Say more about connections")
+      ->envname("P2P_VERBOSE");
+  app.add_flag("-q,--quiet", globals.quiet, "Warnings and errors only")->envname("P2P_QUIET");
   std::map<std::string, net::LogFormat> formats{{"text", net::LogFormat::kText},
                                                 {"json", net::LogFormat::kJson}};
-  net::LogFormat format = net::LogFormat::kText;
-  app.add_option("--log-format", format, "text, or json: an object a line on stderr")
+  app.add_option("--log-format", globals.log_format, "text, or json: an object a line on stderr")
       ->envname("P2P_LOG_FORMAT")
       ->transform(CLI::Transformer(formats, CLI::ignore_case))
       ->option_text("text|json");
@@ -54,19 +56,54 @@ int main(int argc, char** argv) {
       "Every flag can also stand in the environment (--chunk-size is P2P_CHUNK_SIZE) and in the "
       "file of --config.");
 
-  cli::Run run;
-  cli::add_seed(app, run);
-  cli::add_fetch(app, run);
-  cli::add_tracker(app, run);
-  cli::add_node(app, run);
-  cli::add_members(app, run);
-  cli::add_reachability(app, run);
-  cli::add_lookup(app, run);
-  cli::add_keygen(app, run);
-  cli::add_keys(app, run);
-  cli::add_inspect(app, run);
-  cli::add_verify(app, run);
+  add_seed(app, run);
+  add_fetch(app, run);
+  add_tracker(app, run);
+  add_node(app, run);
+  add_agent(app, run);
+  add_store_commands(app, run);
+  add_members(app, run);
+  add_reachability(app, run);
+  add_lookup(app, run);
+  add_keygen(app, run);
+  add_keys(app, run);
+  add_inspect(app, run);
+  add_verify(app, run);
+}
 
+int argument_count = 0;
+char** arguments = nullptr;
+
+}  // namespace
+
+Status parse_command_line_again() {
+  CLI::App app;
+  Globals globals;
+  Run run;
+  build(app, globals, run);
+  try {
+    app.parse(argument_count, arguments);
+  } catch (const CLI::ParseError& error) {
+    return Error{ErrorCode::kUsage, error.what()};
+  }
+  return {};
+}
+
+}  // namespace p2p::cli
+
+int main(int argc, char** argv) {
+  using namespace p2p;
+  give_freed_memory_back();
+  std::signal(SIGPIPE, SIG_IGN);
+  init_crypto();
+  net::raise_descriptor_limit();
+  cli::argument_count = argc;
+  cli::arguments = argv;
+
+  CLI::App app;
+  cli::Globals globals;
+  cli::Run run;
+  cli::build(app, globals, run);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -75,8 +112,8 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "p2p: %s\nRun with --help for what is possible.\n", error.what());
     return cli::kUsage;
   }
-  net::set_log_format(format);
-  if (verbose) net::set_log_level(net::LogLevel::kDebug);
-  if (quiet) net::set_log_level(net::LogLevel::kWarn);
+  net::set_log_format(globals.log_format);
+  if (globals.verbose) net::set_log_level(net::LogLevel::kDebug);
+  if (globals.quiet) net::set_log_level(net::LogLevel::kWarn);
   return run();
 }

@@ -34,6 +34,15 @@ std::string trimmed(std::string text) {
   return std::string(first, text.end());
 }
 
+Result<HostPort> parse_one_advertised(const std::string& text) {
+  if (auto address = IpAddress::parse(text)) return HostPort{address->to_string(), 0};
+  // A bare name gets a port to be parsed with, and loses it again.
+  const bool has_port = text.rfind(':') != std::string::npos;
+  auto parsed = HostPort::parse(has_port ? text : text + ":0");
+  if (!parsed) return Error{ErrorCode::kUsage, "--advertise: " + parsed.error().message};
+  return parsed;
+}
+
 }  // namespace
 
 int fail(const Error& error) {
@@ -74,6 +83,15 @@ Result<std::vector<HostPort>> parse_trackers(const std::vector<std::string>& tex
     return Error{ErrorCode::kUsage, absl::StrCat("--tracker: ", trackers.size(), " trackers, ",
                                                  "more than the ", kMaxLinkAddresses, " allowed")};
   return trackers;
+}
+
+Result<std::vector<HostPort>> parse_advertised(const std::vector<std::string>& texts) {
+  std::vector<HostPort> advertised;
+  for (const std::string& text : texts) {
+    P2P_ASSIGN(HostPort one, parse_one_advertised(text));
+    advertised.push_back(std::move(one));
+  }
+  return advertised;
 }
 
 Result<Link> read_link(const std::string& argument) {

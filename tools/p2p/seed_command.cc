@@ -10,6 +10,7 @@
 #include "net/fetch.h"
 #include "net/log.h"
 #include "net/seed.h"
+#include "tools/p2p/agent_client.h"
 #include "tools/p2p/commands.h"
 #include "tools/p2p/exit_code.h"
 #include "tools/p2p/gossip_options.h"
@@ -25,6 +26,7 @@ struct SeedOptions {
   unsigned lanes = default_lanes();
   bool rehash = false;
   GossipOptions gossip;
+  AgentOptions agent;
 };
 
 // Less than this is hashed sooner than looked up.
@@ -80,15 +82,6 @@ Result<Source> source_of_link(const SeedOptions& options, const Link& link,
   return source;
 }
 
-Result<HostPort> parse_advertised(const std::string& text) {
-  if (auto address = IpAddress::parse(text)) return HostPort{address->to_string(), 0};
-  // A bare name gets a port to be parsed with, and loses it again.
-  const bool has_port = text.rfind(':') != std::string::npos;
-  auto parsed = HostPort::parse(has_port ? text : text + ":0");
-  if (!parsed) return Error{ErrorCode::kUsage, "--advertise: " + parsed.error().message};
-  return parsed;
-}
-
 Result<net::SeedConfig> seed_config(const SeedOptions& options) {
   net::SeedConfig config;
   P2P_ASSIGN(config.cluster_key, read_cluster_key(options.cluster_key));
@@ -98,10 +91,7 @@ Result<net::SeedConfig> seed_config(const SeedOptions& options) {
     P2P_ASSIGN(config.listen, parse_listen(options.listen));
   }
   P2P_ASSIGN(config.trackers, parse_trackers(options.trackers));
-  for (const std::string& text : options.advertised) {
-    P2P_ASSIGN(HostPort advertised, parse_advertised(text));
-    config.advertised.push_back(std::move(advertised));
-  }
+  P2P_ASSIGN(config.advertised, parse_advertised(options.advertised));
   return config;
 }
 
@@ -176,7 +166,53 @@ Result<int> seed_path(const SeedOptions& options, net::SeedConfig config) {
   });
 }
 
+// Some flags say how this process is to seed by itself.
+std::string own_network_flag(const SeedOptions& options) {
+  if (!options.listen.empty()) return "--listen";
+  if (!options.advertised.empty()) return "--advertise";
+  if (options.gossip.given()) return options.gossip.gossip.empty() ? "--join" : "--gossip";
+  if (!options.cluster_key.empty()) return "--cluster-key";
+  return "";
+}
+
+// The agent goes on when the command has ended.
+Result<int> seed_through(AgentClient agent, const SeedOptions& options) {
+  nlohmann::json request = {{"op", "seed"},
+                            {"path", std::filesystem::absolute(options.path).string()},
+                            {"trackers", options.trackers},
+                            {"rehash", options.rehash}};
+  P2P_ASSIGN(const auto trackers, parse_trackers(options.trackers));
+  if (!options.link.empty()) {
+    P2P_ASSIGN(const Link link, read_link(options.link));
+    request["link"] = link.to_string();
+  }
+  ProgressLine line;
+  P2P_ASSIGN(const ScanOptions how, scan_options(line, options.chunk_size));
+  if (how.chunk_bytes) request["chunk_bytes"] = *how.chunk_bytes;
+  P2P_TRY(agent.send(request));
+  for (;;) {
+    P2P_ASSIGN(const nlohmann::json answer, agent.next());
+    if (answer.at("event") == "progress") {
+      if (how.job.progress)
+        how.job.progress(answer.value("bytes_hashed", std::uint64_t{0}),
+                         answer.value("bytes_total", std::uint64_t{0}));
+      continue;
+    }
+    line.wipe();
+    std::printf("%s\n", answer.at("link").get<std::string>().c_str());
+    net::log_info("the agent seeds " + options.path + " from where it lies, until `p2p rm`");
+    return kOk;
+  }
+}
+
 Result<int> seed(const SeedOptions& options) {
+  if (const std::string flag = own_network_flag(options); flag.empty()) {
+    P2P_ASSIGN(auto agent, AgentClient::connect(options.agent));
+    if (agent) return seed_through(*std::move(agent), options);
+  } else if (!options.agent.socket.empty()) {
+    return Error{ErrorCode::kUsage,
+                 flag + " is for a seed without an agent; give --no-agent, or leave it out"};
+  }
   P2P_ASSIGN(net::SeedConfig config, seed_config(options));
   return options.link.empty() ? seed_path(options, std::move(config))
                               : seed_link(options, std::move(config));
@@ -211,6 +247,7 @@ void add_seed(CLI::App& app, Run& run) {
       ->envname("P2P_REHASH");
   add_flag_option(*command, "--lanes", options->lanes, "Worker threads")
       ->check(CLI::Range(1u, 64u));
+  add_agent_options(*command, options->agent, true);
   command->footer(
       "Example:\n  p2p seed big.iso\n  p2p seed ./release --tracker tracker.example:7000 "
       "--advertise 10.0.0.5");
