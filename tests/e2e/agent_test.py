@@ -1,0 +1,257 @@
+"""The agent of a host: its store, its commands, and what becomes of it when it dies."""
+
+import json
+import os
+import signal
+import socket
+import unittest
+
+from harness import (DEADLINE, EXISTS, INTERRUPTED, LIMIT, OK, UNREACHABLE, USAGE, EndToEnd, Proxy,
+                     flip_bytes)
+
+
+class Agents(EndToEnd):
+    def agent(self, name, *arguments):
+        """An agent with a store and a socket of this name, once it answers."""
+        process = self.start("agent", "--store", f"{name}.store", "--socket", f"{name}.sock",
+                             "--listen", "127.0.0.1:0", *arguments)
+        process.wait_line(process.err, lambda line: "an agent with" in line)
+        self.agents[name] = process
+        return process
+
+    def setUp(self):
+        super().setUp()
+        self.agents = {}
+
+    def ask(self, name, command, *arguments):
+        process = self.run_p2p(command, *arguments, "--agent", f"{name}.sock")
+        return process
+
+    def contents(self, name):
+        process = self.ask(name, "list", "--json")
+        self.assertEqual(process.wait(), OK, process.error_text())
+        return {content["name"]: content for content in process.json_lines()}
+
+    def fetch_by(self, name, link, *arguments):
+        return self.run_p2p("fetch", link, *arguments, "--agent", f"{name}.sock")
+
+    def seeded(self, path, *arguments):
+        process = self.ask("seeder", "seed", path, *arguments)
+        self.assertEqual(process.wait(), OK, process.error_text())
+        return process.first_line()
+
+
+class Store(Agents):
+    def test_what_is_fetched_stays_in_the_store_and_comes_out_of_it_as_it_was(self):
+        source = self.folder / "tree"
+        (source / "sub").mkdir(parents=True)
+        self.random_file("tree/a", 300_000)
+        tool = self.random_file("tree/sub/tool", 1000)
+        tool.chmod(0o755)
+        (source / "empty").touch()
+        (source / "hollow").mkdir()
+        (source / "link").symlink_to("sub/tool")
+        self.agent("seeder")
+        self.agent("host")
+        link = self.seeded(source)
+        for mode in ("auto", "link", "copy"):
+            self.assert_fetched(self.fetch_by("host", link, "-o", f"out-{mode}", "--copy", mode), source,
+                                self.folder / f"out-{mode}")
+        self.assertEqual(self.contents("host")["tree"]["state"], "complete")
+        # A copy is its own; a link is the store's, which nobody is to write to.
+        self.assertEqual((self.folder / "out-copy/a").stat().st_nlink, 1)
+        self.assertTrue((self.folder / "out-copy/a").stat().st_mode & 0o200)
+        self.assertGreater((self.folder / "out-link/a").stat().st_nlink, 1)
+        self.assertFalse((self.folder / "out-link/a").stat().st_mode & 0o222)
+
+    def test_an_agent_killed_by_sigkill_serves_what_it_had_without_hashing_it(self):
+        source = self.random_file("big", 40_000_000)
+        self.agent("seeder")
+        host = self.agent("host")
+        link = self.seeded(source)
+        self.assertEqual(self.fetch_by("host", link, "--store-only").wait(), OK)
+        host.stop(signal.SIGKILL)
+        # Damage that leaves no trace: who hashed it would notice.
+        stored = next((self.folder / "host.store/contents").glob("*/data"))
+        stored.chmod(0o644)
+        flip_bytes(stored, [5])
+        stored.chmod(0o444)
+        again = self.agent("host")
+        content = self.contents("host")["big"]
+        self.assertEqual((content["state"], content["activity"]), ("complete", "serving"))
+        self.assertNotIn("checking", again.error_text())
+
+    def test_what_was_wanted_when_the_agent_was_killed_is_fetched_after_its_restart(self):
+        source = self.random_file("big", 8_000_000)
+        proxy = Proxy(bytes_per_second=2_000_000)
+        _, link = self.seed_behind(proxy, source, "--no-agent")
+        host = self.agent("host")
+        self.assertEqual(self.fetch_by("host", link, "--detach").wait(), OK)
+        self.wait_for(lambda: self.contents("host").get("big", {}).get("bytes_verified", 0) > 0)
+        host.stop(signal.SIGKILL)
+        self.agent("host")
+        self.assert_fetched(self.fetch_by("host", link, "-o", "got"), source, self.folder / "got")
+
+    def test_a_stored_file_that_somebody_changed_is_found_and_fetched_again(self):
+        source = self.random_file("big", 3_000_000)
+        self.agent("seeder")
+        self.agent("host")
+        link = self.seeded(source)
+        self.assertEqual(self.fetch_by("host", link, "--store-only").wait(), OK)
+        stored = next((self.folder / "host.store/contents").glob("*/data"))
+        stored.chmod(0o644)
+        stored.write_bytes(b"something else")
+        self.assert_fetched(self.fetch_by("host", link, "-o", "got"), source, self.folder / "got")
+
+    def test_the_least_recently_used_goes_first_and_never_what_is_pinned(self):
+        self.agent("seeder")
+        self.agent("host", "--max-size", "2500KiB")
+        for name in ("one", "two", "three", "four"):
+            link = self.seeded(self.random_file(name, 1 << 20))
+            pin = ["--pin"] if name == "one" else []
+            self.assertEqual(self.fetch_by("host", link, "--store-only", *pin).wait(), OK)
+        self.assertEqual(set(self.contents("host")), {"one", "four"})
+        # Nothing that may go would make room enough.
+        refused = self.fetch_by("host", self.seeded(self.random_file("large", 2 << 20)), "--store-only")
+        self.assertEqual(refused.wait(), LIMIT)
+        self.assertIn("pinned or in use", refused.error_text())
+        self.assertIn("--max-size", refused.error_text())
+        self.assertTrue({"one", "four"} <= set(self.contents("host")))
+        # The limit is taken over from the file at SIGHUP; gc removes the rest.
+        self.assertEqual(self.ask("host", "gc").wait(), OK)
+        self.assertEqual([name for name, each in self.contents("host").items() if each["state"] == "complete"],
+                         ["one"])
+        self.assertEqual(self.ask("host", "unpin", link.split("/")[2][:10]).wait(), USAGE)
+        self.assertEqual(self.ask("host", "unpin", self.contents("host")["one"]["id"][:12]).wait(), OK)
+        self.assertEqual(self.ask("host", "gc").wait(), OK)
+        self.assertEqual(self.contents("host"), {})
+
+    def test_sighup_takes_over_a_changed_configuration_and_refuses_a_wrong_one(self):
+        config = self.folder / "agent.toml"
+        config.write_text('[agent]\nmax-size = "4MiB"\n')
+        process = self.start("agent", "--config", config, "--store", "s", "--socket", "host.sock",
+                             "--listen", "127.0.0.1:0")
+        process.wait_line(process.err, lambda line: "an agent with" in line)
+        config.write_text('[agent]\nmax-size = "12 bananas"\n')
+        process.process.send_signal(signal.SIGHUP)
+        process.wait_line(process.err, lambda line: "nothing is changed" in line)
+        self.assertEqual(json.loads(self.ask("host", "status", "--json").first_line())["max_bytes"], 4 << 20)
+        config.write_text('[agent]\nmax-size = "8MiB"\nzone = "elsewhere"\n')
+        process.process.send_signal(signal.SIGHUP)
+        process.wait_line(process.err, lambda line: "needs a restart" in line)
+        self.assertEqual(json.loads(self.ask("host", "status", "--json").first_line())["max_bytes"], 8 << 20)
+
+    def wait_for(self, test):
+        """Asks until it is so: each question is a process and its answer, so this does not spin."""
+        for _ in range(2000):
+            if test():
+                return
+        self.fail("it did not come to be")
+
+
+class Commands(Agents):
+    def test_without_an_agent_its_commands_say_what_to_do_and_fetch_does_it_itself(self):
+        lonely = self.run_p2p("list", env={"XDG_RUNTIME_DIR": str(self.folder)})
+        if lonely.wait() == OK:
+            self.skipTest("an agent of this very host answers at /run/p2p")
+        self.assertEqual(lonely.wait(), UNREACHABLE)
+        self.assertIn("start `p2p agent`", lonely.error_text())
+        named = self.run_p2p("fetch", "p2p://" + "A" * 43 + "#" + "A" * 43, "--agent", "nowhere.sock")
+        self.assertEqual(named.wait(), UNREACHABLE)
+        self.assertIn("nowhere.sock", named.error_text())
+        source = self.random_file("small", 1000)
+        _, link = self.seed(source)
+        self.assert_fetched(self.run_p2p("fetch", link, "-o", "got"), source, self.folder / "got")
+
+    def test_two_fetches_of_one_content_are_one_and_an_interrupted_one_leaves_the_other(self):
+        source = self.random_file("big", 6_000_000)
+        proxy = Proxy(bytes_per_second=3_000_000)
+        _, link = self.seed_behind(proxy, source, "--no-agent")
+        self.agent("host")
+        first = self.start("fetch", link, "-o", "one", "--json", "--agent", "host.sock")
+        second = self.start("fetch", link, "-o", "two", "--json", "--agent", "host.sock")
+        first.wait_line(first.out, lambda line: '"progress"' in line)
+        second.wait_line(second.out, lambda line: '"progress"' in line)
+        self.assertEqual(first.stop(signal.SIGINT), INTERRUPTED)
+        self.assert_fetched(second, source, self.folder / "two")
+        self.assertFalse((self.folder / "one").exists())
+
+    def test_a_fetch_that_nobody_waits_for_any_more_ends_and_is_gone_on_with_later(self):
+        source = self.random_file("big", 6_000_000)
+        proxy = Proxy(bytes_per_second=3_000_000)
+        seeder, link = self.seed_behind(proxy, source, "--no-agent")
+        host = self.agent("host")
+        fetch = self.start("fetch", link, "-o", "got", "--json", "--agent", "host.sock")
+        fetch.wait_line(fetch.out, lambda line: '"bytes_verified":0' not in line)
+        self.assertEqual(fetch.stop(signal.SIGTERM), INTERRUPTED)
+        host.wait_line(host.err, lambda line: "nobody waits for it" in line)
+        self.assertEqual(self.contents("host")["big"]["state"], "partial")
+        self.assert_fetched(self.fetch_by("host", link, "-o", "got"), source, self.folder / "got")
+
+    def test_a_target_that_is_there_is_refused_before_anything_is_fetched(self):
+        link = "p2p://" + "A" * 43 + "/s=127.0.0.1:1#" + "A" * 43
+        self.agent("host")
+        self.random_file("there", 10)
+        self.assertEqual(self.fetch_by("host", link, "-o", "there").wait(), EXISTS)
+
+    def test_a_seed_is_served_from_where_it_lies_also_after_a_restart_and_a_change_is_said(self):
+        source = self.random_file("mine", 2_000_000)
+        os.utime(source, (1_600_000_000, 1_600_000_000))
+        seeder = self.agent("seeder")
+        link = self.seeded(source)
+        self.assertEqual(self.contents("seeder")["mine"]["source"], str(source))
+        port = link.split("/s=")[1].split("#")[0]
+        seeder.stop()
+        again = self.start("agent", "--store", "seeder.store", "--socket", "seeder.sock", "--listen", port)
+        again.wait_line(again.err, lambda line: "an agent with 1 contents" in line)
+        self.assertEqual(self.ask("seeder", "link", link).first_line(), link)
+        self.assert_fetched(self.run_p2p("fetch", link, "-o", "got", "--no-agent"), source, self.folder / "got")
+        # Seeded again when it has changed, it is another content, and the old one is gone.
+        self.random_file("mine", 2_000_000)
+        self.assertNotEqual(self.seeded(source), link)
+        self.assertEqual(len(self.contents("seeder")), 1)
+
+    def test_sigterm_serves_on_until_those_who_fetch_are_done(self):
+        source = self.random_file("big", 6_000_000)
+        self.agent("seeder")
+        link = self.seeded(source)
+        proxy = Proxy(bytes_per_second=3_000_000)
+        self.addCleanup(proxy.close)
+        proxy.target_port = int(link.split("/s=")[1].split("#")[0].rsplit(":", 1)[1])
+        slow_link = link.replace(f":{proxy.target_port}", f":{proxy.port}")
+        fetch = self.fetch(slow_link, "got", "--linger", "0")
+        fetch.wait_line(fetch.out, lambda line: '"progress"' in line)
+        self.assertEqual(self.agents["seeder"].stop(signal.SIGTERM), OK)
+        self.assert_fetched(fetch, source, self.folder / "got")
+
+    def test_nonsense_over_the_socket_is_answered_and_harms_nothing(self):
+        self.agent("host")
+        for said in (b"\n", b"{}\n", b"[" * 60_000 + b"\n", b'{"op":"dance"}\n', b'{"op":"pin","id":7}\n',
+                     b'{"op":"fetch"}\n', b'{"op":"fetch","link":"p2p://x"}\n', b'{"op":"seed","path":"relative"}\n',
+                     b'{"op":"rm","id":"0123"}\n', b"\xff\xfe\n"):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(DEADLINE)
+                client.connect(str(self.folder / "host.sock"))
+                client.sendall(said)
+                answer = client.makefile().readline()
+                self.assertEqual(json.loads(answer)["event"], "error", said)
+        with socket.socket(socket.AF_UNIX) as client:  # a line that does not end
+            client.settimeout(DEADLINE)
+            client.connect(str(self.folder / "host.sock"))
+            try:
+                client.sendall(b"x" * 100_000)
+                self.assertEqual(client.recv(1), b"")
+            except (BrokenPipeError, ConnectionResetError):
+                pass
+        self.assertEqual(self.ask("host", "status").wait(), OK)
+
+    def test_a_second_agent_on_the_same_store_or_socket_is_refused(self):
+        self.agent("host")
+        for arguments in (["--store", "host.store", "--socket", "other.sock"],
+                          ["--store", "other.store", "--socket", "host.sock"]):
+            second = self.run_p2p("agent", *arguments, "--listen", "127.0.0.1:0")
+            self.assertEqual(second.wait(), EXISTS, second.error_text())
+
+
+if __name__ == "__main__":
+    unittest.main()
