@@ -60,7 +60,7 @@ Result<int> try_connect(const std::filesystem::path& path, int& failure) {
 bool is_interrupted() { return interrupted != 0; }
 
 void add_agent_options(CLI::App& command, AgentOptions& options, bool can_do_without) {
-  add_flag_option(command, "--agent", options.socket,
+  add_file_option(command, "--agent", options.socket,
                   can_do_without ? "The socket of this host's agent, which does the work where it "
                                    "runs; looked for at the usual places by default"
                                  : "The socket of this host's agent; looked for at the usual "

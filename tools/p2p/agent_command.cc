@@ -129,8 +129,9 @@ void add_agent(CLI::App& app, Run& run) {
   CLI::App* command = app.add_subcommand(
       "agent", "Keep a store of contents on this host, and fetch and serve for all its commands");
   add_flag_option(*command, "--store", options->store,
-                  "The folder of the store; in the state folder by default");
-  add_flag_option(*command, "--socket", options->socket,
+                  "The folder of the store; in the state folder by default")
+      ->type_name("FOLDER");
+  add_file_option(*command, "--socket", options->socket,
                   "Where the commands of this host find it, for its user and group: by default "
                   "agent.sock in RUNTIME_DIRECTORY, in p2p/ of XDG_RUNTIME_DIR, or in /run/p2p");
   add_flag_option(*command, "--listen", options->listen,
@@ -148,7 +149,7 @@ void add_agent(CLI::App& app, Run& run) {
   add_list_option(*command, "--tracker", options->trackers,
                   "A tracker (HOST:PORT) to announce at and to ask; may be repeated");
   add_gossip_options(*command, options->gossip);
-  add_flag_option(*command, "--cluster-key", options->cluster_key,
+  add_file_option(*command, "--cluster-key", options->cluster_key,
                   "Key file of `p2p keygen`; changes of the file are taken over");
   add_flag_option(*command, "--zone", options->zone,
                   "Where this host is, like rack-17: little is fetched from other zones");

@@ -36,6 +36,9 @@ void add_keygen(CLI::App& app, Run& run);
 void add_keys(CLI::App& app, Run& run);
 void add_inspect(CLI::App& app, Run& run);
 void add_verify(CLI::App& app, Run& run);
+// What these two print is made from all that was added to the app, which must outlive the run.
+void add_completion(CLI::App& app, Run& run);
+void add_man(CLI::App& app, Run& run);
 
 // A flag that can also stand in the environment: --chunk-size is P2P_CHUNK_SIZE there.
 template <typename T>
@@ -46,6 +49,12 @@ CLI::Option* add_flag_option(CLI::App& command, const std::string& flags, T& val
   for (char& c : name)
     c = c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   return option->envname(name);
+}
+
+// One whose value is a path, which completions then offer.
+inline CLI::Option* add_file_option(CLI::App& command, const std::string& flags, std::string& value,
+                                    const std::string& help) {
+  return add_flag_option(command, flags, value, help)->type_name("FILE");
 }
 
 // One that may be repeated, or hold several with commas between them. Each takes one argument, so

@@ -19,6 +19,26 @@ enum ExitCode : int {
   kInterrupted = 130,
 };
 
+struct ExitMeaning {
+  ExitCode code;
+  const char* text;
+};
+
+// For people, as the README has it too.
+inline constexpr ExitMeaning kExitMeanings[] = {
+    {kOk, "done; for `fetch`: complete, verified, synced, in its place"},
+    {kFailed, "another failure, or the disk or network said no"},
+    {kUsage, "usage: the command line makes no sense"},
+    {kMalformed, "the link is malformed"},
+    {kUnreachable, "no peer could be reached"},
+    {kRefused, "refused: the other side does not accept the secret"},
+    {kDiskFull, "the disk is full"},
+    {kExists, "the target exists, or another fetch is writing it"},
+    {kCorrupt, "the content is corrupt, or the source changed"},
+    {kLimit, "a limit was passed"},
+    {kInterrupted, "interrupted"},
+};
+
 inline ExitCode exit_code_of(ErrorCode code) {
   switch (code) {
     case ErrorCode::kUsage:

@@ -205,7 +205,7 @@ void add_fetch(CLI::App& app, Run& run) {
   command->add_option("LINK", options->link, "The link, or - to read it from stdin")
       ->required()
       ->envname("P2P_LINK");
-  add_flag_option(*command, "-o,--output", options->output,
+  add_file_option(*command, "-o,--output", options->output,
                   "Where to put it; a folder's name ends in '/'. The content's name by default");
   add_list_option(*command, "--tracker", options->trackers,
                   "A tracker (HOST:PORT) to ask beside those of the link; may be repeated");
@@ -219,7 +219,7 @@ void add_fetch(CLI::App& app, Run& run) {
   add_flag_option(*command, "--patience", options->patience_seconds,
                   "Seconds to wait while no peer has what is missing; 0: for ever")
       ->check(kSeconds);
-  add_flag_option(*command, "--cluster-key", options->cluster_key, "Key file of `p2p keygen`");
+  add_file_option(*command, "--cluster-key", options->cluster_key, "Key file of `p2p keygen`");
   add_flag_option(*command, "--zone", options->zone,
                   "Where this host is, like rack-17: little is fetched from other zones");
   add_flag_option(*command, "--lanes", options->lanes, "Worker threads")

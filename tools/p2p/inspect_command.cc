@@ -199,7 +199,7 @@ void add_inspect(CLI::App& app, Run& run) {
       "inspect", "What a link names, or what id a path would get, without serving it");
   command->add_option("LINK-OR-PATH", options->subject, "A link, a file or a folder")->required();
   add_flag_option(*command, "--chunk-size", options->chunk_size, "For a path: as in seed");
-  add_flag_option(*command, "--cluster-key", options->cluster_key,
+  add_file_option(*command, "--cluster-key", options->cluster_key,
                   "For a link: key file of `p2p keygen`");
   add_flag_option(*command, "--patience", options->patience_seconds,
                   "For a link: seconds to look for a peer")
@@ -221,7 +221,7 @@ void add_verify(CLI::App& app, Run& run) {
       ->required()
       ->envname("P2P_LINK");
   command->add_option("PATH", options->path, "What to check")->required();
-  add_flag_option(*command, "--cluster-key", options->cluster_key, "Key file of `p2p keygen`");
+  add_file_option(*command, "--cluster-key", options->cluster_key, "Key file of `p2p keygen`");
   add_flag_option(*command, "--patience", options->patience_seconds,
                   "Seconds to look for a peer that has the manifest")
       ->check(kSeconds);

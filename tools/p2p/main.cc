@@ -37,7 +37,7 @@ void build(CLI::App& app, Globals& globals, Run& run) {
   app.name("p2p");
   app.set_version_flag("--version", std::string("p2p ") + kProgramVersion);
   app.set_config("--config", "", "A TOML file with flags, in a [section] for each command");
-  app.get_config_ptr()->envname("P2P_CONFIG");
+  app.get_config_ptr()->envname("P2P_CONFIG")->type_name("FILE");
   app.require_subcommand(1);
   app.fallthrough();
   app.add_flag("-v,--verbose", globals.verbose, "Say more about connections")
@@ -69,6 +69,8 @@ void build(CLI::App& app, Globals& globals, Run& run) {
   add_keys(app, run);
   add_inspect(app, run);
   add_verify(app, run);
+  add_completion(app, run);
+  add_man(app, run);
 }
 
 int argument_count = 0;

@@ -66,7 +66,7 @@ void add_node(CLI::App& app, Run& run) {
                   "ADDR:PORT (TCP) to answer announces at; any free port by default");
   add_flag_option(*command, "--advertise", options->advertised,
                   "The address that others reach this host at");
-  add_flag_option(*command, "--cluster-key", options->cluster_key,
+  add_file_option(*command, "--cluster-key", options->cluster_key,
                   "Key file of `p2p keygen`: only holders of its keys are members; changes of the "
                   "file are taken over");
   command->footer(

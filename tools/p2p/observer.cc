@@ -24,7 +24,7 @@ void add_observer_options(CLI::App& command, ObserverOptions& options) {
       command, "--join", options.join,
       "A member (HOST:PORT) of the cluster to ask; may be repeated. Without it, members "
       "that this host has known, and those on it");
-  add_flag_option(command, "--cluster-key", options.cluster_key,
+  add_file_option(command, "--cluster-key", options.cluster_key,
                   "Key file of `p2p keygen`, where the cluster has one");
   add_flag_option(command, "--patience", options.patience_seconds,
                   "Seconds to wait while nobody answers")

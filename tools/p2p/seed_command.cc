@@ -237,7 +237,7 @@ void add_seed(CLI::App& app, Run& run) {
                   "HOST[:PORT] that others reach this host at; may be repeated");
   add_flag_option(*command, "--chunk-size", options->chunk_size,
                   "A power of two from 64KiB to 4MiB; chosen by size by default");
-  add_flag_option(*command, "--cluster-key", options->cluster_key,
+  add_file_option(*command, "--cluster-key", options->cluster_key,
                   "Key file of `p2p keygen`: the link then needs it too");
   add_flag_option(*command, "--zone", options->zone,
                   "Where this host is, like rack-17: little is fetched from other zones");

@@ -105,13 +105,13 @@ void add_tracker(CLI::App& app, Run& run) {
   CLI::App* command = app.add_subcommand("tracker", "Run a tracker, and print its address");
   add_flag_option(*command, "--listen", options->listen,
                   "ADDR:PORT to listen on; any free port by default");
-  add_flag_option(*command, "--cluster-key", options->cluster_key,
+  add_file_option(*command, "--cluster-key", options->cluster_key,
                   "Key file of `p2p keygen`: only holders of its keys may announce; "
                   "changes of the file are taken over");
   add_flag_option(*command, "--store", options->store,
                   "redis://HOST:PORT: trackers that share it know each other's peers, and a "
                   "restart loses none");
-  add_flag_option(*command, "--store-password-file", options->store_password_file,
+  add_file_option(*command, "--store-password-file", options->store_password_file,
                   "The store's password, in a file and not in the process list");
   add_flag_option(*command, "--handshakes-per-second", options->handshakes_per_second,
                   "Connections that one address may open, and fifty times as many at once. More "
@@ -134,7 +134,7 @@ void add_tracker(CLI::App& app, Run& run) {
 void add_keygen(CLI::App& app, Run& run) {
   auto output = std::make_shared<std::string>();
   CLI::App* command = app.add_subcommand("keygen", "Make a cluster key");
-  add_flag_option(*command, "-o,--output", *output,
+  add_file_option(*command, "-o,--output", *output,
                   "File to write, for the user alone; stdout by default");
   command->footer("Example:\n  p2p keygen -o cluster.key");
   command->callback([output, &run] { run = body_of(output, make_key); });
