@@ -155,6 +155,11 @@ class alignas(kCacheLineBytes) Swarm {
   // whole.
   void on_chunk_misfit(ConnectionId connection, ChunkIndex chunk, Time now);
 
+  // Somebody reads the content in order, from these chunks on (several read at several places):
+  // what comes next for them is asked for before what is rare. It costs the swarm some of its
+  // variety, so only while somebody reads; with none everything is as before.
+  void set_reading(std::vector<ChunkIndex> from, Time now);
+
   void on_chunk_sent(ConnectionId connection, ChunkIndex chunk, Time now);
   void on_send_stopped(ConnectionId connection, ChunkIndex chunk, Time now);
   // The source changed or cannot be read: the chunk is given up and the neighbours are told.
@@ -229,6 +234,8 @@ class alignas(kCacheLineBytes) Swarm {
   bool may_be_second(const Neighbour& neighbour, Time now) const;
   Neighbour* other_source(const Neighbour& first, ChunkIndex chunk, Time now);
   bool ask_something(Neighbour& neighbour, Time now);
+  std::optional<ChunkIndex> next_to_read(Neighbour& neighbour);
+  std::optional<ChunkIndex> pick_for_readers(Neighbour& neighbour);
   // Will the next input look through all neighbours for something to ask?
   bool is_to_ask() const { return !completed_ && outstanding() < window(); }
   // What counts in the window: asks, whose chunks may be whole already; where those that wait for
@@ -289,9 +296,10 @@ class alignas(kCacheLineBytes) Swarm {
   std::uint32_t anys_ = 0;  // live asks for kAnyChunk
   std::uint64_t openings_ =
       1;  // moves when a closed chunk opens: "nothing to ask for" is stale then
-  std::vector<ChunkIndex> untold_;  // verified, and in no Have yet
-  Time tell_at_ = Time::min();      // no Have with chunks before this
-  Duration chunk_time_{0};          // between two verified chunks, smoothed; 0: not known
+  std::vector<ChunkIndex> reading_;  // see set_reading()
+  std::vector<ChunkIndex> untold_;   // verified, and in no Have yet
+  Time tell_at_ = Time::min();       // no Have with chunks before this
+  Duration chunk_time_{0};           // between two verified chunks, smoothed; 0: not known
   Time last_verified_ = Time::min();
   Time wake_at_ = kNever;
   std::uint32_t checked_load_ = 0;  // our load when it was last held against what was told

@@ -33,6 +33,7 @@ constexpr int kCancelPatience = 3;
 // With this many windows of chunks left or fewer, chunks are asked for by name: two givers that
 // choose would choose the same.
 constexpr std::uint32_t kFewWindows = 2;
+constexpr std::uint32_t kReadAheadWindows = 2;
 
 }  // namespace
 
@@ -227,12 +228,42 @@ Swarm::Neighbour* Swarm::other_source(const Neighbour& first, ChunkIndex chunk, 
   return best;
 }
 
+void Swarm::set_reading(std::vector<ChunkIndex> from, Time now) {
+  if (reading_ == from) return;
+  reading_ = std::move(from);
+  ++openings_;  // what was not to be had by name may be now
+  finish_input(now);
+}
+
+// What comes next for those who read, as far ahead as is on its way at once anyway.
+std::optional<ChunkIndex> Swarm::next_to_read(Neighbour& neighbour) {
+  const std::uint32_t ahead = kReadAheadWindows * window();
+  for (const ChunkIndex from : reading_) {
+    const std::uint32_t left = from < have_.size() ? have_.size() - from : 0;
+    for (ChunkIndex chunk = from; chunk < from + std::min(ahead, left); ++chunk)
+      if (!taken_.test(chunk) && neighbour.have.test(chunk) && !neighbour.find_ask(chunk))
+        return chunk;
+  }
+  return std::nullopt;
+}
+
+// By name, since what others choose is in no order. A named request must not cross with a Give.
+std::optional<ChunkIndex> Swarm::pick_for_readers(Neighbour& neighbour) {
+  if (neighbour.unanswered_anys > 0) return std::nullopt;
+  if (const auto next = next_to_read(neighbour)) return next;
+  return neighbour.have.all()
+             ? picker_.pick(availability_)
+             : picker_.pick(availability_, neighbour.have, taken_, neighbour.cursor);
+}
+
 // Returns whether it was asked for something; if not, it has nothing until a chunk opens or it
 // tells of more.
 bool Swarm::ask_something(Neighbour& neighbour, Time now) {
   const std::uint32_t open = availability_.open_count();
   std::optional<ChunkIndex> chunk;
-  if (open > 0 && neighbour.have.all()) {
+  if (open > 0 && !reading_.empty()) {
+    chunk = pick_for_readers(neighbour);
+  } else if (open > 0 && neighbour.have.all()) {
     const std::uint32_t unpromised = open > anys_ ? open - anys_ : 0;
     const bool few = unpromised <= kFewWindows * window();
     if (unpromised > 0 && !neighbour.any_refused && (!few || neighbour.unanswered_anys > 0)) {

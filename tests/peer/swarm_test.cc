@@ -569,3 +569,24 @@ TEST_CASE("an empty content is complete from the start") {
   probe.join(1, Bitfield(0));
   CHECK(probe.bye_reason(1) == ByeReason::kBothComplete);
 }
+
+TEST_CASE("who reads in order is given the next chunks first, by name, and the rest as ever") {
+  Probe probe = fetcher();
+  probe.swarm.set_reading({20}, probe.now);
+  probe.join(1, everything());
+  std::set<ChunkIndex> asked;
+  for (const Request& request : probe.said<Request>(1)) asked.insert(request.chunk);
+  CHECK(asked == std::set<ChunkIndex>{20, 21, 22, 23});
+  probe.deliver(1, 20);
+  CHECK(probe.said<Request>(1).back().chunk == 24);
+  // Past the end of what there is to read: whatever is open.
+  probe.swarm.set_reading({kCount - 1}, probe.now);
+  probe.deliver(1, 21);
+  CHECK(probe.said<Request>(1).back().chunk == kCount - 1);
+  probe.deliver(1, 22);
+  CHECK(probe.said<Request>(1).back().chunk < kCount - 1);
+  // Nobody reads any more.
+  probe.swarm.set_reading({}, probe.now);
+  probe.deliver(1, 23);
+  CHECK(probe.said<Request>(1).back().chunk == kAnyChunk);
+}
