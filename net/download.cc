@@ -80,6 +80,7 @@ SessionHandlers Download::session_handlers() {
   SessionHandlers handlers;
   handlers.on_manifest = [this](Bytes encoded) { on_manifest(std::move(encoded)); };
   handlers.on_completed = [this] { complete(); };
+  handlers.on_chunk = handlers_.on_chunk;
   handlers.on_store_failed = [this](const Error& why) { end(why); };
   handlers.on_source_failed = [](const Error& why) { log_warn(why.message); };
   handlers.on_problem = [this](const std::string& who, peer::Problem problem, ChunkIndex chunk) {
@@ -154,6 +155,7 @@ void Download::on_store_open(Result<std::unique_ptr<Store>> opened) {
   transfer_started_ = hopeful_ = progressed_ = Loop::now();
   auto io = std::make_shared<ContentIo>(
       ContentIo{manifest_, layout, store_, store_, std::move(encoded_manifest_)});
+  if (handlers_.on_open) handlers_.on_open(store_, have);
   swarm_->session().start(std::move(io), have);
   if (have.all()) complete();
 }

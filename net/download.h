@@ -67,6 +67,9 @@ struct FetchProgress {
 struct DownloadHandlers {
   // May cancel the download.
   std::function<void(const std::shared_ptr<const Manifest>&)> on_manifest = nullptr;
+  // The chunks in `have` can be read from it now; each other one when on_chunk tells.
+  std::function<void(const std::shared_ptr<const Store>&, const Bitfield& have)> on_open = nullptr;
+  std::function<void(ChunkIndex)> on_chunk = nullptr;
   // Each kProgressInterval, from the manifest on.
   std::function<void(const FetchProgress&)> on_progress = nullptr;
   // Once, when nothing of it runs in the background any more: complete, synced and in place; or why

@@ -46,9 +46,7 @@ Status Fetch::start() {
   if (!config_.manifest_only)
     P2P_TRY(node_->transport().listen(config_.listen.value_or(default_listen_endpoint())));
   if (config_.gossip) P2P_TRY(join_cluster());
-  DownloadHandlers handlers;
-  handlers.on_manifest = handlers_.on_manifest;
-  handlers.on_progress = handlers_.on_progress;
+  DownloadHandlers handlers = handlers_;
   handlers.on_end = [this](const Status& outcome) { on_end(outcome); };
   download_ = std::make_unique<Download>(*node_, config_, std::move(handlers));
   download_->start();
@@ -76,6 +74,7 @@ void Fetch::refresh() {
 
 void Fetch::on_end(const Status& outcome) {
   if (!outcome || config_.manifest_only) return end(outcome);
+  if (!later_failure_) return end(std::move(later_failure_));
   done_ = true;
   if (handlers_.on_done) handlers_.on_done(download_->progress());
   const bool needed = download_->swarm().session().swarm().has_incomplete_neighbour();
@@ -94,6 +93,16 @@ void Fetch::interrupt() {
     return;
   config_.linger = Duration{};
   log_info("all is fetched; ending as soon as it is in place");
+}
+
+void Fetch::finish(Status outcome) {
+  if (outcome) config_.linger = Duration{};
+  if (done_) return end(std::move(outcome));
+  if (!outcome && !download_->cancel(outcome.error())) later_failure_ = std::move(outcome);
+}
+
+void Fetch::read_from(ChunkIndex chunk) {
+  if (!ended_) download_->swarm().session().set_reading({chunk});
 }
 
 void Fetch::end(Status outcome) {

@@ -23,9 +23,8 @@ struct FetchConfig : DownloadConfig {
   ConnectionTimeouts timeouts;
 };
 
-struct FetchHandlers {
-  std::function<void(const std::shared_ptr<const Manifest>&)> on_manifest = nullptr;
-  std::function<void(const FetchProgress&)> on_progress = nullptr;
+// on_end is the fetch's own.
+struct FetchHandlers : DownloadHandlers {
   // Complete, synced, in place. Lingering follows.
   std::function<void(const FetchProgress&)> on_done = nullptr;
 };
@@ -38,6 +37,11 @@ class Fetch {
   // Runs the loop until all is done. kInterrupted after interrupt(); what was fetched is kept.
   Status run();
   void interrupt();
+  // Ends it: with the error, also where it is complete; without one as soon as it is in its place,
+  // however long it was to linger.
+  void finish(Status outcome);
+  // Somebody reads the content in order, and is at this chunk. Once the store is open.
+  void read_from(ChunkIndex chunk);
 
   const Bytes& encoded_manifest() const { return encoded_manifest_; }
 
@@ -59,7 +63,7 @@ class Fetch {
   bool ended_ = false;
   Time leave_by_ = kNever;
   Bytes encoded_manifest_;  // after run()
-  Status outcome_;
+  Status outcome_, later_failure_;
 };
 
 }  // namespace p2p::net

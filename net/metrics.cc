@@ -111,7 +111,8 @@ MetricsText& MetricsText::sample(double value, Labels labels) {
 }
 
 void add_process_metrics(MetricsText& metrics) {
-  metrics.gauge("p2p_build_info", "The version that runs.").sample(1, {{"version", kProgramVersion}});
+  metrics.gauge("p2p_build_info", "The version that runs.")
+      .sample(1, {{"version", kProgramVersion}});
   metrics.counter("process_cpu_seconds_total", "CPU time spent, by user and system.")
       .sample(cpu_seconds());
   std::ifstream memory("/proc/self/statm");

@@ -80,6 +80,12 @@ void SwarmSession::add_candidates(const std::vector<Endpoint>& endpoints, bool l
   drain();
 }
 
+void SwarmSession::set_reading(std::vector<ChunkIndex> from) {
+  if (!swarm_) return;
+  swarm_->set_reading(std::move(from), Loop::now());
+  drain();
+}
+
 void SwarmSession::add_far_candidates(const std::vector<Endpoint>& endpoints) {
   book_.on_far_candidates(endpoints, Loop::now());
   drain();
@@ -206,6 +212,7 @@ void SwarmSession::on_transfer(const Event& event) {
     // Good and on disk, whatever became of the connection.
     swarm_->set_unwritten(--unwritten_);
     swarm_->on_chunk_verified(id, verified->chunk, now);
+    if (handlers_.on_chunk) handlers_.on_chunk(verified->chunk);
   } else if (const auto* unstored = std::get_if<ChunkUnstored>(&event.what)) {
     swarm_->set_unwritten(--unwritten_);
     handlers_.on_store_failed(unstored->why);

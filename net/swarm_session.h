@@ -34,6 +34,8 @@ struct SessionHandlers {
   // some time.
   std::function<void(Bytes encoded)> on_manifest;
   std::function<void()> on_completed;
+  // Where not null: a chunk is verified and on disk.
+  std::function<void(ChunkIndex)> on_chunk = nullptr;
   // A chunk could not be written: the fetch cannot go on.
   std::function<void(const Error&)> on_store_failed;
   // `who` is the other side's address.
@@ -53,6 +55,8 @@ class SwarmSession {
                Random random);
 
   void add_candidates(const std::vector<Endpoint>& endpoints, bool lasting);
+  // As Swarm::set_reading(); nothing before start().
+  void set_reading(std::vector<ChunkIndex> from);
   void add_far_candidates(const std::vector<Endpoint>& endpoints);
   void start(std::shared_ptr<const ContentIo> io, Bitfield have);
 

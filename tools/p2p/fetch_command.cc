@@ -17,6 +17,7 @@
 #include "tools/p2p/exit_code.h"
 #include "tools/p2p/gossip_options.h"
 #include "tools/p2p/progress_line.h"
+#include "tools/p2p/stream_fetch.h"
 
 namespace p2p::cli {
 namespace {
@@ -180,7 +181,19 @@ Result<int> fetch_through(AgentClient agent, const FetchOptions& options) {
   return kOk;
 }
 
+// Always by this process: nobody else has its stdout.
+Result<int> fetch_as_stream(const FetchOptions& options) {
+  if (options.json) return Error{ErrorCode::kUsage, "--json and -o - would both write to stdout"};
+  if (options.store_only || options.detach || options.pin)
+    return Error{ErrorCode::kUsage, "-o - goes past the agent's store"};
+  P2P_ASSIGN(net::FetchConfig config, fetch_config(options));
+  ProgressLine line;
+  P2P_TRY(fetch_to_stdout(std::move(config), shown_by(options, line)));
+  return kOk;
+}
+
 Result<int> fetch(const FetchOptions& options) {
+  if (options.output == "-") return fetch_as_stream(options);
   P2P_ASSIGN(auto agent, agent_for(options));
   if (agent) return fetch_through(*std::move(agent), options);
   P2P_ASSIGN(net::FetchConfig config, fetch_config(options));
@@ -206,7 +219,8 @@ void add_fetch(CLI::App& app, Run& run) {
       ->required()
       ->envname("P2P_LINK");
   add_file_option(*command, "-o,--output", options->output,
-                  "Where to put it; a folder's name ends in '/'. The content's name by default");
+                  "Where to put it; a folder's name ends in '/', and - is stdout. The content's "
+                  "name by default");
   add_list_option(*command, "--tracker", options->trackers,
                   "A tracker (HOST:PORT) to ask beside those of the link; may be repeated");
   add_gossip_options(*command, options->gossip);
