@@ -105,9 +105,6 @@ Result<int> run_agent(const AgentDaemonOptions& options) {
       options.socket.empty() ? default_agent_socket() : std::filesystem::path(options.socket);
   P2P_TRY(control.listen(socket));
   keys.set_on_change([&](const Keyring& ring) { agent.set_cluster_keys(ring); });
-  net::log_info(absl::StrCat("an agent with ", agent.report().size(), " contents in ",
-                             agent.config().store.string(), ", at ", agent.local().to_string(),
-                             " for peers and ", socket.string(), " for this host"));
   loop.on_signal(SIGHUP, [&](int) {
     if (const Status done = reload(agent, options); !done)
       net::log_error("nothing is changed: " + done.error().message);
@@ -118,6 +115,9 @@ Result<int> run_agent(const AgentDaemonOptions& options) {
     net::log_info("stopping, once those who fetch from here have what they need");
     agent.stop([&] { loop.stop(); });
   });
+  net::log_info(absl::StrCat("an agent with ", agent.report().size(), " contents in ",
+                             agent.config().store.string(), ", at ", agent.local().to_string(),
+                             " for peers and ", socket.string(), " for this host"));
   loop.run();
   return kOk;
 }
