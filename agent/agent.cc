@@ -154,8 +154,37 @@ void Agent::answer(const ContentId& id, const Status& outcome) {
   }
 }
 
+void Agent::open(const ContentId& id, OnReadable done) {
+  Content* const wanted = content(id);
+  const bool comes = wanted && wanted->activity != Content::Activity::kIdle;
+  if (comes) touch(*wanted);
+  if (comes && !wanted->readable) return wanted->openers.push_back(std::move(done));
+  Result<std::shared_ptr<Readable>> answer = Error{
+      ErrorCode::kUnreachable,
+      "the content is not whole, and nobody fetches it now: see `p2p list`, and `p2p fetch` it"};
+  if (comes) answer = wanted->readable;
+  later([done = std::move(done), answer = std::move(answer)] { done(answer); });
+}
+
+void Agent::set_readable(Content& content, std::shared_ptr<const ChunkReader> reader,
+                         Bitfield have) {
+  content.readable =
+      std::make_shared<Readable>(content.held.manifest, std::move(reader), std::move(have));
+  for (const OnReadable& opener : std::exchange(content.openers, {}))
+    later([opener, readable = content.readable] { opener(readable); });
+}
+
+void Agent::close_readable(Content& content) {
+  if (content.readable) content.readable->close();
+  content.readable.reset();
+  for (const OnReadable& opener : std::exchange(content.openers, {}))
+    later([opener] { opener(Error{ErrorCode::kUnreachable, "its fetch has ended"}); });
+}
+
 void Agent::tell_progress(const ContentId& id, const net::FetchProgress& progress) {
-  for (const OrderId order : content(id)->orders) {
+  const Content& fetched = *content(id);
+  if (fetched.readable) fetched.swarm->session().set_reading(fetched.readable->waited_for());
+  for (const OrderId order : fetched.orders) {
     const Order& told = orders_.at(order);
     if (!told.answered && told.handlers.on_progress) told.handlers.on_progress(progress);
   }
@@ -189,11 +218,12 @@ Status Agent::set_pinned(const ContentId& id, bool pinned) {
 Status Agent::remove(const ContentId& id) {
   Content* const found = content(id);
   if (!found) return Error{ErrorCode::kUsage, "content " + id.hex() + " is not here"};
-  for (const OrderId order : found->orders)
-    if (orders_.at(order).answered)
-      return Error{ErrorCode::kUsage, absl::StrCat(found->holding.name,
-                                                   " is being copied out of the store; wait until "
-                                                   "that is done, and run the command again")};
+  bool held = is_read(*found);
+  for (const OrderId order : found->orders) held |= orders_.at(order).answered;
+  if (held)
+    return Error{ErrorCode::kUsage, absl::StrCat(found->holding.name,
+                                                 " is being read, or copied out of the store; wait "
+                                                 "until that is done, and run the command again")};
   answer(id, Error{ErrorCode::kInterrupted, "somebody removed it from the agent's store"});
   forget(id);
   return {};
@@ -285,7 +315,8 @@ void Agent::later(std::function<void()> task) {
 
 bool Agent::is_in_use(const Content& content) const {
   const bool serves = content.activity == Content::Activity::kServing;
-  return !content.orders.empty() || content.activity == Content::Activity::kChecking ||
+  return !content.orders.empty() || is_read(content) ||
+         content.activity == Content::Activity::kChecking ||
          content.activity == Content::Activity::kFetching ||
          (serves && content.swarm->session().swarm().has_incomplete_neighbour());
 }

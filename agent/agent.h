@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "agent/catalog.h"
+#include "agent/readable.h"
 #include "agent/retention.h"
 #include "content/scan.h"
 #include "crypto/keyring.h"
@@ -69,6 +70,13 @@ struct ContentReport {
   double rate = 0;  // of what comes in, bytes a second
 };
 
+// Since the start.
+struct AgentCounts {
+  std::uint64_t fetched = 0, failed = 0;  // downloads that ended
+  std::uint64_t received_bytes = 0;       // payload of these
+  std::uint64_t removed = 0;              // contents, from the store
+};
+
 using OrderId = std::uint64_t;
 
 std::int64_t wall_clock_seconds();  // since 1970
@@ -114,6 +122,11 @@ class Agent {
   OrderId fetch(FetchOrder order, OrderHandlers handlers);
   // A fetch that nobody else waits for ends, unless it is detached.
   void release(OrderId order);
+  // To read it, also while it is being fetched. `done` is called from the loop, never within the
+  // call; with kUnreachable where it is not here and nobody fetches it. As long as somebody keeps
+  // what it gets, the content stays in the store.
+  using OnReadable = std::function<void(Result<std::shared_ptr<Readable>>)>;
+  void open(const ContentId& content, OnReadable done);
   // Scans and serves the path; `done` gets the link. Never called from within the call, nor after
   // the agent is gone.
   void seed(SeedOrder order, std::function<void(Result<Link>)> done);
@@ -129,6 +142,7 @@ class Agent {
   std::vector<ContentReport> report() const;
   Result<Link> link_of(const ContentId& content) const;
   std::uint64_t stored_bytes() const;
+  const AgentCounts& counts() const { return counts_; }
 
   void set_policy(const AgentPolicy& policy);
   const AgentPolicy& policy() const { return config_.policy; }
@@ -148,8 +162,10 @@ class Agent {
     enum class Activity { kIdle, kChecking, kFetching, kServing } activity = Activity::kIdle;
     std::string problem;
     std::unique_ptr<net::Download> download;
-    net::HostedSwarm* swarm = nullptr;  // of the node, while fetching and serving
-    std::vector<OrderId> orders;        // each holds the content in the store
+    net::HostedSwarm* swarm = nullptr;   // of the node, while fetching and serving
+    std::vector<OrderId> orders;         // each holds the content in the store
+    std::shared_ptr<Readable> readable;  // from the first chunk on; readers share it
+    std::vector<OnReadable> openers;     // who waits for that
     bool detached = false;
     bool used = false;  // since its holding was written
     std::stop_source stop_check;
@@ -174,6 +190,9 @@ class Agent {
   RetentionLimits retention() const;
   Status make_room_for_one_more();
   bool is_in_use(const Content& content) const;
+  static bool is_read(const Content& content) { return content.readable.use_count() > 1; }
+  void set_readable(Content& content, std::shared_ptr<const ChunkReader> reader, Bitfield have);
+  void close_readable(Content& content);
   void tidy(bool all = false);
   void tick();
   bool has_jobs() const;
@@ -210,6 +229,7 @@ class Agent {
   std::vector<std::unique_ptr<net::Download>> ending_;  // of contents that are gone
   std::map<OrderId, Order> orders_;
   OrderId next_order_ = 1;
+  AgentCounts counts_;
   net::Timer tick_timer_, drain_timer_;
   Time next_tidy_, drain_by_ = kNever;
   std::function<void()> on_stopped_;

@@ -96,7 +96,7 @@ void Agent::on_checked(const ContentId& id, const Status& outcome, Duration pati
   if (!checked || checked->activity != Content::Activity::kChecking) return;
   checked->activity = Content::Activity::kIdle;
   if (outcome) return seal(id);
-  if (stopping()) return;
+  if (stopping()) return close_readable(*checked);
   net::log_warn(absl::StrCat(checked->holding.name, " (", id.short_hex(),
                              ") is not what it was: ", outcome.error().message));
   if (!checked->holding.in_store()) {
@@ -171,6 +171,7 @@ void Agent::serve(const ContentId& id) {
 
 void Agent::serve_files(const ContentId& id, std::shared_ptr<const ChunkReader> files) {
   Content& content = contents_.at(id);
+  set_readable(content, files, Bitfield(content.held.manifest->layout().chunk_count(), true));
   net::Offer offered;
   offered.content = id;
   offered.manifest = content.held.manifest;
@@ -192,6 +193,7 @@ void Agent::serve_files(const ContentId& id, std::shared_ptr<const ChunkReader> 
 
 void Agent::unhost(Content& content) {
   content.activity = Content::Activity::kIdle;
+  close_readable(content);
   if (!content.swarm) return;
   node_->drop(content.swarm->id());
   content.swarm = nullptr;
@@ -232,6 +234,13 @@ void Agent::download(const ContentId& id, Duration patience) {
   };
   net::DownloadHandlers handlers;
   handlers.on_manifest = [this, id](const auto&) { on_manifest(id); };
+  handlers.on_open = [this, id](const std::shared_ptr<const Store>& store, const Bitfield& have) {
+    if (Content* const fetched = this->content(id)) set_readable(*fetched, store, have);
+  };
+  handlers.on_chunk = [this, id](ChunkIndex chunk) {
+    const Content* const fetched = this->content(id);
+    if (fetched && fetched->readable) fetched->readable->add(chunk);
+  };
   handlers.on_progress = [this, id](const net::FetchProgress& progress) {
     tell_progress(id, progress);
   };
@@ -294,6 +303,8 @@ void Agent::on_download_end(const ContentId& id, const Status& outcome) {
   if (!ended || !ended->download) return;
   if (outcome) {
     const net::FetchProgress done = ended->download->progress();
+    ++counts_.fetched;
+    counts_.received_bytes += done.bytes_fetched;
     net::log_info(absl::StrCat("fetched ", done.name, " (", id.short_hex(),
                                "): ", format_bytes(done.bytes_total), " in ",
                                format_duration(done.elapsed), " from ", done.peers_met, " peers"));
@@ -302,6 +313,7 @@ void Agent::on_download_end(const ContentId& id, const Status& outcome) {
   net::log_warn(absl::StrCat("the fetch of ",
                              ended->holding.name.empty() ? "content" : ended->holding.name, " (",
                              id.short_hex(), ") ended: ", outcome.error().message));
+  ++counts_.failed;
   unhost(*ended);
   // What nobody waits for is gone on with after a restart only where the restart ended it.
   if (!(stopping() && ended->detached)) ended->holding.state = Holding::State::kPartial;
@@ -313,6 +325,7 @@ void Agent::on_download_end(const ContentId& id, const Status& outcome) {
 
 void Agent::forget(const ContentId& id) {
   Content& content = contents_.at(id);
+  counts_.removed += content.holding.in_store();
   content.stop_check.request_stop();
   if (content.download) content.download->cancel({ErrorCode::kInterrupted, "it was removed"});
   unhost(content);

@@ -1,10 +1,16 @@
 """The agent of a host: its store, its commands, and what becomes of it when it dies."""
 
+import http.client
 import json
 import os
+import shutil
 import signal
 import socket
+import subprocess
 import unittest
+import urllib.error
+import urllib.parse
+import urllib.request
 
 from harness import (DEADLINE, EXISTS, INTERRUPTED, LIMIT, OK, UNREACHABLE, USAGE, EndToEnd, Proxy,
                      flip_bytes)
@@ -147,6 +153,103 @@ class Store(Agents):
             if test():
                 return
         self.fail("it did not come to be")
+
+
+class Http(Agents):
+    def served(self, *arguments):
+        """An agent with HTTP, and where that is."""
+        process = self.agent("host", "--http", "127.0.0.1:0", *arguments)
+        line = process.wait_line(process.err, lambda line: "contents and metrics at" in line)
+        return line.split("metrics at ")[1].rstrip("/")
+
+    def get(self, url, **headers):
+        """Status, headers and body."""
+        request = urllib.request.Request(url, headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=DEADLINE) as answer:
+                return answer.status, answer.headers, answer.read()
+        except urllib.error.HTTPError as refusal:
+            return refusal.code, refusal.headers, refusal.read()
+
+    def test_a_file_is_read_whole_or_in_ranges_by_any_spelling_of_its_id(self):
+        source = self.random_file("big", 3_000_000)
+        self.agent("seeder")
+        url = self.served()
+        link = self.seeded(source)
+        self.assertEqual(self.fetch_by("host", link, "--store-only").wait(), OK)
+        identity = self.contents("host")["big"]["id"]
+        for spelling in (identity, identity[:8], link.split("/")[2]):
+            status, headers, body = self.get(f"{url}/content/{spelling}")
+            self.assertEqual((status, headers["Content-Length"]), (200, "3000000"))
+            self.assertTrue(body == source.read_bytes())
+        data = source.read_bytes()
+        for text, wanted in (("bytes=0-0", data[:1]), ("bytes=1000000-2000000", data[1000000:2000001]),
+                             ("bytes=2999999-", data[-1:]), ("bytes=-500", data[-500:])):
+            status, headers, body = self.get(f"{url}/content/{identity}", Range=text)
+            self.assertEqual((status, body == wanted), (206, True), text)
+        self.assertEqual(self.get(f"{url}/content/{identity}", Range="bytes=3000000-")[0], 416)
+        self.assertEqual(self.get(f"{url}/content/{identity}/x")[0], 404)
+        self.assertEqual(self.get(f"{url}/content/0123456789")[0], 404)
+        self.assertEqual(self.get(f"{url}/content/")[0], 404)
+
+    def test_the_files_of_a_folder_are_listed_and_read(self):
+        self.random_file("tree/a", 100_000)
+        self.random_file("tree/sub/with blank", 200_000)
+        self.random_file("tree/empty", 0)
+        self.agent("seeder")
+        url = self.served()
+        self.assertEqual(self.fetch_by("host", self.seeded(self.folder / "tree"), "--store-only").wait(), OK)
+        place = f"{url}/content/{self.contents('host')['tree']['id']}"
+        listed = json.loads(self.get(place)[2])
+        self.assertEqual({file["path"]: file["bytes"] for file in listed["files"]},
+                         {"a": 100_000, "sub/with blank": 200_000, "empty": 0})
+        for path in listed["files"]:
+            status, _, body = self.get(place + "/" + urllib.parse.quote(path["path"]))
+            self.assertEqual((status, body == (self.folder / "tree" / path["path"]).read_bytes()), (200, True), path)
+        for path in ("/../../etc/passwd", "/sub", "/a/", "/b"):
+            self.assertEqual(self.get(place + path)[0], 404, path)
+
+    def test_what_is_still_being_fetched_is_streamed_as_it_comes(self):
+        source = self.random_file("big", 6_000_000)
+        proxy = Proxy(bytes_per_second=2_000_000)
+        _, link = self.seed_behind(proxy, source, "--no-agent")
+        url = self.served()
+        self.assertEqual(self.fetch_by("host", link, "--detach").wait(), OK)
+        with urllib.request.urlopen(f"{url}/content/{link.split('/')[2]}", timeout=DEADLINE) as answer:
+            first = answer.read(65536)
+            self.assertEqual(self.contents("host")["big"]["activity"], "fetching")
+            self.assertTrue(first + answer.read() == source.read_bytes())
+
+    def test_a_fetch_that_ends_cuts_who_reads_it_and_what_is_read_is_not_removed(self):
+        source = self.random_file("big", 6_000_000)
+        proxy = Proxy(bytes_per_second=1_000_000)
+        _, link = self.seed_behind(proxy, source, "--no-agent")
+        url = self.served()
+        fetch = self.start("fetch", link, "--store-only", "--json", "--agent", "host.sock")
+        fetch.wait_line(fetch.out, lambda line: '"progress"' in line)
+        with urllib.request.urlopen(f"{url}/content/{link.split('/')[2]}", timeout=DEADLINE) as answer:
+            answer.read(1000)
+            self.assertEqual(self.ask("host", "rm", link).wait(), USAGE)
+            self.assertEqual(fetch.stop(signal.SIGINT), INTERRUPTED)
+            with self.assertRaises(http.client.IncompleteRead):
+                answer.read()
+        self.assertEqual(self.get(f"{url}/content/{link.split('/')[2]}")[0], 503)
+
+    def test_metrics_and_health(self):
+        self.agent("seeder")
+        url = self.served("--max-size", "1GiB")
+        self.assertEqual(self.fetch_by("host", self.seeded(self.random_file("x", 1000)), "--store-only").wait(), OK)
+        metrics = self.get(f"{url}/metrics")[2].decode()
+        for line in ('p2p_agent_contents{activity="serving"} 1', "p2p_agent_store_bytes 1000",
+                     "p2p_agent_store_limit_bytes 1073741824", 'p2p_agent_fetches_total{outcome="complete"} 1'):
+            self.assertIn(line, metrics)
+        if promtool := shutil.which("promtool"):
+            checked = subprocess.run([promtool, "check", "metrics"], input=metrics, text=True, capture_output=True)
+            self.assertEqual((checked.returncode, checked.stdout, checked.stderr), (0, "", ""))
+        self.assertEqual(self.get(f"{url}/healthz")[0], 200)
+        self.assertEqual(self.get(f"{url}/readyz")[0], 200)
+        self.assertEqual(self.get(f"{url}/elsewhere")[0], 404)
+        self.assertEqual(self.get(f"{url}/metrics", Host="evil.example")[0], 421)
 
 
 class Commands(Agents):

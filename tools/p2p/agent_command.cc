@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "agent/agent.h"
 #include "agent/control.h"
+#include "agent/http.h"
 #include "base/units.h"
 #include "net/log.h"
 #include "net/node.h"
@@ -26,7 +27,8 @@ constexpr std::uint16_t kUsualAgentPort = 7947;
 
 struct AgentDaemonOptions {
   std::string store, socket, listen, cluster_key, zone, max_size;
-  std::vector<std::string> trackers, advertised;
+  std::string http;
+  std::vector<std::string> trackers, advertised, http_hosts;
   double max_idle_seconds = 0;
   unsigned lanes = default_lanes();
   GossipOptions gossip;
@@ -86,6 +88,7 @@ Status reload(agent::Agent& agent, const AgentDaemonOptions& running) {
   if (now.store != running.store || now.socket != running.socket || now.listen != running.listen ||
       now.cluster_key != running.cluster_key || now.zone != running.zone ||
       now.trackers != running.trackers || now.advertised != running.advertised ||
+      now.http != running.http || now.http_hosts != running.http_hosts ||
       now.lanes != running.lanes || now.gossip.gossip != running.gossip.gossip ||
       now.gossip.join != running.gossip.join)
     net::log_warn("some of what changed in the configuration needs a restart of the agent");
@@ -104,6 +107,13 @@ Result<int> run_agent(const AgentDaemonOptions& options) {
   const std::filesystem::path socket =
       options.socket.empty() ? default_agent_socket() : std::filesystem::path(options.socket);
   P2P_TRY(control.listen(socket));
+  std::unique_ptr<agent::Http> http;
+  if (!options.http.empty()) {
+    auto where = Endpoint::parse(options.http);
+    if (!where) return Error{ErrorCode::kUsage, "--http: " + where.error().message};
+    P2P_ASSIGN(http, agent::Http::start(loop, agent, *where, options.http_hosts));
+    net::log_info("contents and metrics at http://" + http->local().to_string() + "/");
+  }
   keys.set_on_change([&](const Keyring& ring) { agent.set_cluster_keys(ring); });
   loop.on_signal(SIGHUP, [&](int) {
     if (const Status done = reload(agent, options); !done)
@@ -136,6 +146,12 @@ void add_agent(CLI::App& app, Run& run) {
                   "agent.sock in RUNTIME_DIRECTORY, in p2p/ of XDG_RUNTIME_DIR, or in /run/p2p");
   add_flag_option(*command, "--listen", options->listen,
                   "ADDR:PORT for peers; port 7947 by default");
+  add_flag_option(*command, "--http", options->http,
+                  "ADDR:PORT for contents (/content/ID), /metrics, /healthz and /readyz, like "
+                  "127.0.0.1:7948: whoever reaches it may read. None by default");
+  add_list_option(
+      *command, "--http-host", options->http_hosts,
+      "A name by which browsers may ask there, beside this host's own; may be repeated");
   add_list_option(*command, "--advertise", options->advertised,
                   "HOST[:PORT] that others reach this host at; may be repeated");
   add_flag_option(*command, "--max-size", options->max_size,
