@@ -17,6 +17,7 @@
 #include "tools/p2p/exit_code.h"
 #include "tools/p2p/gossip_options.h"
 #include "tools/p2p/key_file.h"
+#include "tools/p2p/service_notify.h"
 #include "tools/p2p/state_folder.h"
 
 namespace p2p::cli {
@@ -116,18 +117,22 @@ Result<int> run_agent(const AgentDaemonOptions& options) {
   }
   keys.set_on_change([&](const Keyring& ring) { agent.set_cluster_keys(ring); });
   loop.on_signal(SIGHUP, [&](int) {
+    notify_service(ServiceState::kReloading);
     if (const Status done = reload(agent, options); !done)
       net::log_error("nothing is changed: " + done.error().message);
+    notify_service(ServiceState::kReady);
   });
   loop.on_termination([&, asked = false](int) mutable {
     // Asked twice: what still hangs is not waited for. The store is sound after any death.
     if (std::exchange(asked, true)) std::_Exit(kInterrupted);
+    notify_service(ServiceState::kStopping);
     net::log_info("stopping, once those who fetch from here have what they need");
     agent.stop([&] { loop.stop(); });
   });
   net::log_info(absl::StrCat("an agent with ", agent.report().size(), " contents in ",
                              agent.config().store.string(), ", at ", agent.local().to_string(),
                              " for peers and ", socket.string(), " for this host"));
+  notify_service(ServiceState::kReady);
   loop.run();
   return kOk;
 }

@@ -90,11 +90,11 @@ Result<net::GossipConfig> observer_of(const std::vector<std::string>& join,
 }
 
 KeyFileWatch::KeyFileWatch(net::Loop& loop, const std::string& path) : path_(path) {
-  if (!path.empty()) watch_.emplace(loop, path, [this] { take_changed_keys(); });
+  if (!path.empty()) watch_.emplace(loop, path, [this] { take_keys(); });
 }
 
-void KeyFileWatch::take_changed_keys() {
-  if (!on_change_) return;
+void KeyFileWatch::take_keys() {
+  if (!on_change_ || path_.empty()) return;
   const Result<Keyring> keys = read_cluster_keys(path_);
   if (!keys) return net::log_warn("the cluster keys stay as they were: " + keys.error().message);
   on_change_(*keys);

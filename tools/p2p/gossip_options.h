@@ -49,10 +49,10 @@ class KeyFileWatch {
   void set_on_change(std::function<void(const Keyring&)> on_change) {
     on_change_ = std::move(on_change);
   }
+  // Reads the file now, without waiting until it is seen to have changed.
+  void take_keys();
 
  private:
-  void take_changed_keys();
-
   std::string path_;
   std::function<void(const Keyring&)> on_change_;
   std::optional<net::FileWatch> watch_;

@@ -38,6 +38,7 @@ void build(CLI::App& app, Globals& globals, Run& run) {
   app.set_version_flag("--version", std::string("p2p ") + kProgramVersion);
   app.set_config("--config", "", "A TOML file with flags, in a [section] for each command");
   app.get_config_ptr()->envname("P2P_CONFIG")->type_name("FILE");
+  app.allow_config_extras(CLI::config_extras_mode::error);
   app.require_subcommand(1);
   app.fallthrough();
   app.add_flag("-v,--verbose", globals.verbose, "Say more about connections")
@@ -73,6 +74,16 @@ void build(CLI::App& app, Globals& globals, Run& run) {
   add_man(app, run);
 }
 
+// The parser speaks of a file of another kind.
+std::string text_of(const CLI::ParseError& error) {
+  const std::string text = error.what(), unknown = "INI was not able to parse ";
+  if (text.compare(0, unknown.size(), unknown) != 0) return text;
+  const std::string name = text.substr(unknown.size());
+  const std::size_t section = name.rfind(".++");
+  return section == std::string::npos ? "--config: there is no flag " + name
+                                      : "--config: there is no command " + name.substr(0, section);
+}
+
 int argument_count = 0;
 char** arguments = nullptr;
 
@@ -86,7 +97,7 @@ Status parse_command_line_again() {
   try {
     app.parse(argument_count, arguments);
   } catch (const CLI::ParseError& error) {
-    return Error{ErrorCode::kUsage, error.what()};
+    return Error{ErrorCode::kUsage, text_of(error)};
   }
   return {};
 }
@@ -111,7 +122,8 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     // Help and version are no errors.
     if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return app.exit(error);
-    std::fprintf(stderr, "p2p: %s\nRun with --help for what is possible.\n", error.what());
+    std::fprintf(stderr, "p2p: %s\nRun with --help for what is possible.\n",
+                 cli::text_of(error).c_str());
     return cli::kUsage;
   }
   net::set_log_format(globals.log_format);

@@ -1,4 +1,5 @@
 // p2p tracker and p2p keygen.
+#include <csignal>
 #include <cstdio>
 #include <optional>
 
@@ -10,6 +11,7 @@
 #include "tools/p2p/exit_code.h"
 #include "tools/p2p/gossip_options.h"
 #include "tools/p2p/key_file.h"
+#include "tools/p2p/service_notify.h"
 #include "tools/p2p/state_folder.h"
 
 namespace p2p::cli {
@@ -73,6 +75,16 @@ Result<int> track(const TrackerOptions& options) {
   net::TrackerDaemon daemon(loop, config);
   keys.set_on_change([&](const Keyring& ring) { daemon.set_cluster_keys(ring); });
   P2P_ASSIGN(const Endpoint local, daemon.start());
+  // Nothing else is changed without a restart; and it must not end the tracker.
+  loop.on_signal(SIGHUP, [&](int) {
+    notify_service(ServiceState::kReloading);
+    keys.take_keys();
+    notify_service(ServiceState::kReady);
+  });
+  loop.on_termination([&](int) {
+    notify_service(ServiceState::kStopping);
+    daemon.stop();
+  });
   const Endpoint shown = net::reachable_endpoints(local).front();
   std::printf("%s\n", shown.to_string().c_str());
   std::fflush(stdout);
@@ -80,7 +92,7 @@ Result<int> track(const TrackerOptions& options) {
                 (open ? ", open to all" : ", closed by the cluster key") + "; stop with Ctrl-C");
   if (const auto http = daemon.http())
     net::log_info("metrics at http://" + http->to_string() + "/metrics");
-  loop.on_termination([&](int) { daemon.stop(); });
+  notify_service(ServiceState::kReady);
   daemon.run();
   return kOk;
 }
