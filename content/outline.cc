@@ -154,18 +154,26 @@ Result<Outline> decode_outline(ByteView bytes, std::uint64_t total_bytes) {
 Result<Bytes> make_detail(const Outline& outline, std::size_t first, std::size_t count,
                           const Layout& layout, const ChunkReader& reader) {
   P2P_CHECK(first + count <= outline.groups.size());
-  Bytes detail, group;
+  std::vector<Segment> all;
+  Bytes group;
   for (std::size_t i = first; i < first + count; ++i) {
     group.resize(outline.groups[i].bytes);
     P2P_TRY(read_run(layout, reader, outline.starts[i], group));
-    for (const Segment& segment : segments_of(group)) {
-      const std::size_t at = detail.size();
-      detail.resize(at + kSegmentRecordBytes);
-      put_u16(detail.data() + at, static_cast<std::uint16_t>(segment.bytes));
-      put_u64(detail.data() + at + 2, segment.hash);
-    }
+    const std::vector<Segment> segments = segments_of(group);
+    all.insert(all.end(), segments.begin(), segments.end());
   }
-  return detail;
+  return encode_detail(all);
+}
+
+Bytes encode_detail(const std::vector<Segment>& segments) {
+  Bytes bytes(segments.size() * kSegmentRecordBytes);
+  std::uint8_t* out = bytes.data();
+  for (const Segment& segment : segments) {
+    put_u16(out, static_cast<std::uint16_t>(segment.bytes));
+    put_u64(out + 2, segment.hash);
+    out += kSegmentRecordBytes;
+  }
+  return bytes;
 }
 
 Result<std::vector<Segment>> decode_detail(ByteView bytes, const Outline& outline,

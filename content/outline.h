@@ -51,6 +51,7 @@ Result<Outline> decode_outline(ByteView bytes, std::uint64_t total_bytes);
 // The detail of the groups from `first` on, encoded. Reads them.
 Result<Bytes> make_detail(const Outline& outline, std::size_t first, std::size_t count,
                           const Layout& layout, const ChunkReader& reader);
+Bytes encode_detail(const std::vector<Segment>& segments);
 // kMalformed for segments that do not end where each of the groups does.
 Result<std::vector<Segment>> decode_detail(ByteView bytes, const Outline& outline,
                                            std::size_t first, std::size_t count);

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "base/check.h"
 
 namespace p2p::net {
 namespace {
@@ -12,6 +13,22 @@ Error violation(std::string_view what, ChunkIndex chunk) {
 }
 
 }  // namespace
+
+// We tell no lies about ourselves.
+void ChunkInbox::on_partial(const peer::Partial& partial, const Layout& layout) {
+  P2P_CHECK(told_.on_partial(partial, layout).has_value());
+}
+
+ChunkInbox::Next ChunkInbox::next_of(ChunkIndex chunk, std::uint32_t length) const {
+  const std::vector<ByteRange>* const ranges = told_.of(chunk);
+  if (!ranges) return {received_, length - received_};
+  std::uint32_t before = received_;
+  for (const ByteRange& range : *ranges) {
+    if (before < range.bytes) return {range.offset + before, range.bytes - before};
+    before -= range.bytes;
+  }
+  return {length, 0};
+}
 
 Status ChunkInbox::on_give(ChunkIndex chunk, const Layout& layout) {
   if (any_credits_ == 0) return violation("gives a chunk that was not asked for", chunk);
@@ -41,7 +58,7 @@ void ChunkInbox::end(ChunkIndex chunk) {
   expected_.erase(chunk);
   if (current_ == chunk) {
     current_.reset();
-    received_ = 0;
+    received_ = next_offset_ = 0;
     buffer_.reset();
   }
   if (!expects_data()) buffer_.reset();
@@ -53,9 +70,9 @@ std::uint8_t* ChunkInbox::payload(const Layout& layout) {
 }
 
 ChunkInbox::Place ChunkInbox::place_for(std::size_t payload_bytes, const Layout& layout) {
-  if (received_ + payload_bytes > layout.chunk_bytes) return {};
+  if (next_offset_ + payload_bytes > layout.chunk_bytes) return {};
   if (current_ && dropped_.contains(*current_)) return {};  // it needs no memory
-  std::uint8_t* const place = payload(layout) + received_;
+  std::uint8_t* const place = payload(layout) + next_offset_;
   return {buffer_, place};
 }
 
@@ -72,10 +89,15 @@ Result<ChunkInbox::Progress> ChunkInbox::on_data(ChunkIndex chunk, std::uint32_t
     if (current_) end(*current_);
     current_ = chunk;
   }
-  if (offset != received_) return violation("sends data out of order", chunk);
+  const Next next = next_of(chunk, length);
+  if (offset != next.offset) return violation("sends data out of order", chunk);
+  if (bytes.size() > next.bytes) return violation("sends what is not missing of a chunk", chunk);
   Progress progress{chunk, static_cast<std::uint32_t>(bytes.size()), dropped, nullptr};
   received_ += progress.bytes;
-  const bool last = received_ == length;
+  const Next then = next_of(chunk, length);
+  next_offset_ = then.offset;
+  const bool last = then.bytes == 0;
+  progress.partial = told_.of(chunk) != nullptr;
   if (!dropped) {
     std::uint8_t* const place = payload(layout) + offset;
     if (place != bytes.data()) std::memmove(place, bytes.data(), bytes.size());

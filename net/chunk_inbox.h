@@ -14,6 +14,7 @@
 #include "base/result.h"
 #include "content/layout.h"
 #include "net/chunk_buffer.h"
+#include "net/told_ranges.h"
 
 namespace p2p::net {
 
@@ -26,6 +27,8 @@ class ChunkInbox {
   // A request for a chunk, or for any chunk, is on its way out.
   void on_requested(ChunkIndex chunk) { expected_.insert(chunk); }
   void on_requested_any() { ++any_credits_; }
+  // On its way out: of these chunks no more is expected than what is missing.
+  void on_partial(const peer::Partial& partial, const Layout& layout);
   // The other side names the chunk it chose. Its data may follow before the control thread has
   // heard of it.
   Status on_give(ChunkIndex chunk, const Layout& layout);
@@ -54,6 +57,8 @@ class ChunkInbox {
     // Where the frame was the chunk's last: all of it, not hashed yet. Null otherwise, and for
     // dropped chunks.
     BufferRef whole;
+    // Only its missing ranges came; the rest of `whole` is to be filled in.
+    bool partial = false;
   };
   // A data frame's payload, a byte or more. If it stands where it belongs it stays there. With the
   // first frame of a chunk an unfinished one is given up: no more of it may come. An error means
@@ -67,12 +72,21 @@ class ChunkInbox {
   // The one that there is, or a new one.
   std::uint8_t* payload(const Layout& layout);
 
+  // Where the next byte of the chunk belongs, after the first `received_` of those that come; and
+  // how many may come without a gap.
+  struct Next {
+    std::uint32_t offset, bytes;
+  };
+  Next next_of(ChunkIndex chunk, std::uint32_t length) const;
+
   std::shared_ptr<BufferPool> pool_;
+  ToldRanges told_;
   std::set<ChunkIndex> expected_;
   std::set<ChunkIndex> dropped_;  // ends with the last of its data, or a Reject
   std::uint32_t any_credits_ = 0;
   std::optional<ChunkIndex> current_;  // one of either, begun and not finished
-  std::uint32_t received_ = 0;         // of it; 0 where there is none
+  std::uint32_t received_ = 0;         // bytes of it; 0 where there is none
+  std::uint32_t next_offset_ = 0;      // where the next belongs; 0 where there is none
   BufferRef buffer_;                   // for it, or for the next
 };
 

@@ -34,6 +34,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void attach(std::shared_ptr<const ContentIo> io) { io_ = std::move(io); }
   void send(const WireMessage& message);
   void send_manifest_part(std::uint32_t offset);
+  void send_outline_part(std::uint32_t offset, const Bytes& encoded);
   void drop_chunk(ChunkIndex chunk) { inbox_.drop(chunk); }
   void send_chunk(ChunkIndex chunk);
   void stop_sending(ChunkIndex chunk);
@@ -83,7 +84,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool note_incoming(const WireMessage& message);
   void note_outgoing(const WireMessage& message);
   bool break_off(const Error& why);
-  void store(ChunkIndex chunk, BufferRef whole);
+  void store(ChunkIndex chunk, BufferRef whole, bool partial);
 
   // Writing.
   void write(ByteView plain);  // of the handshake; messages and chunks go through the outbox
@@ -125,6 +126,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::size_t unconsumed_ = 0;
   bool lagging_ = false;  // the control thread: reading is paused
   ChunkInbox inbox_;
+  ToldRanges lacks_;                   // the other side, by its word
   std::optional<ChunkData> progress_;  // not told yet
   // Held by each job at the writer, until its verdict is told.
   std::shared_ptr<bool> verdicts_ = std::make_shared<bool>();

@@ -13,6 +13,15 @@ namespace {
 // A read to a frame's place may take in so much of what follows.
 constexpr std::size_t kLookAheadBytes = ChunkBuffer::kBehind - kFrameTagBytes;
 
+// The ranges of a chunk that were not sent, from older contents. False: they cannot be read.
+bool fill_in(const ContentIo& io, ChunkIndex chunk, MutableBytes bytes,
+             std::uint32_t& known_bytes) {
+  const PartialChunk* const partial = io.reuse ? io.reuse->partial_of(chunk) : nullptr;
+  if (!partial || !io.reuse->fill(chunk, bytes)) return false;
+  known_bytes = static_cast<std::uint32_t>(bytes.size() - bytes_of_ranges(partial->missing));
+  return true;
+}
+
 }  // namespace
 
 void Connection::read_on() {
@@ -211,6 +220,10 @@ bool Connection::note_incoming(const WireMessage& message) {
   if (std::holds_alternative<peer::Join>(*swarm)) budget_ = &kSwarmBudget;
   if (const auto* reject = std::get_if<peer::Reject>(swarm)) {
     reject->chunk == peer::kAnyChunk ? inbox_.on_any_rejected() : inbox_.on_reject(reject->chunk);
+  } else if (const auto* partial = std::get_if<peer::Partial>(swarm)) {
+    if (!io_) return break_off(Error{ErrorCode::kMalformed, "lacks parts of an unknown content"});
+    if (const Status sound = lacks_.on_partial(*partial, io_->layout); !sound)
+      return break_off(sound.error());
   } else if (const auto* give = std::get_if<peer::Give>(swarm)) {
     if (!io_) return break_off(Error{ErrorCode::kMalformed, "gives a chunk before it was asked"});
     if (const Status given = inbox_.on_give(give->chunk, io_->layout); !given)
@@ -225,6 +238,8 @@ void Connection::note_outgoing(const WireMessage& message) {
   if (const auto* request = std::get_if<peer::Request>(swarm))
     request->chunk == peer::kAnyChunk ? inbox_.on_requested_any()
                                       : inbox_.on_requested(request->chunk);
+  else if (const auto* partial = std::get_if<peer::Partial>(swarm))
+    inbox_.on_partial(*partial, io_->layout);
 }
 
 bool Connection::on_data_frame(ByteView body) {
@@ -239,24 +254,26 @@ bool Connection::on_data_frame(ByteView body) {
   if (progress_ && (progress_->chunk != chunk || progress_->fate != fate)) tell_progress();
   if (!progress_) progress_ = ChunkData{chunk, 0, fate};
   progress_->bytes += received->bytes;
-  if (received->whole) store(chunk, std::move(received->whole));
+  if (received->whole) store(chunk, std::move(received->whole), received->partial);
   return true;
 }
 
-void Connection::store(ChunkIndex chunk, BufferRef whole) {
+void Connection::store(ChunkIndex chunk, BufferRef whole, bool partial) {
   progress_->fate = ChunkData::Fate::kWhole;
   tell_progress();
   // The verdict weighs nothing: there are no more of these than chunks that were asked for.
-  lane_.writer().post(
-      [&lane = lane_, id = id_, io = io_, chunk, whole = std::move(whole), held = verdicts_] {
-        const ByteView bytes(whole->payload(), io->layout.length_of(chunk));
-        if (chunk_digest(bytes) != io->manifest->chunk_hashes[chunk])
-          lane.emit(Event{id, ChunkCorrupt{chunk}});
-        else if (Status written = io->writer->write_chunk(chunk, bytes); !written)
-          lane.emit(Event{id, ChunkUnstored{chunk, std::move(written).error()}});
-        else
-          lane.emit(Event{id, ChunkVerified{chunk}});
-      });
+  lane_.writer().post([&lane = lane_, id = id_, io = io_, chunk, partial, whole = std::move(whole),
+                       held = verdicts_] {
+    const MutableBytes bytes(whole->payload(), io->layout.length_of(chunk));
+    std::uint32_t known_bytes = 0;
+    const bool filled = !partial || fill_in(*io, chunk, bytes, known_bytes);
+    if (!filled || chunk_digest(bytes) != io->manifest->chunk_hashes[chunk])
+      lane.emit(partial ? Event{id, ChunkMisfit{chunk}} : Event{id, ChunkCorrupt{chunk}});
+    else if (Status written = io->writer->write_chunk(chunk, bytes); !written)
+      lane.emit(Event{id, ChunkUnstored{chunk, std::move(written).error()}});
+    else
+      lane.emit(Event{id, ChunkVerified{chunk, known_bytes}});
+  });
 }
 
 }  // namespace p2p::net

@@ -45,9 +45,22 @@ void Connection::send_manifest_part(std::uint32_t offset) {
   send(peer::Message(std::move(part)));
 }
 
+void Connection::send_outline_part(std::uint32_t offset, const Bytes& encoded) {
+  peer::OutlinePart part;
+  if (offset < encoded.size()) {
+    part.total_bytes = static_cast<std::uint32_t>(encoded.size());
+    part.offset = offset;
+    const auto from = encoded.begin() + static_cast<std::ptrdiff_t>(offset);
+    part.data.assign(from, from + static_cast<std::ptrdiff_t>(std::min(peer::kMaxOutlinePartBytes,
+                                                                       encoded.size() - offset)));
+  }
+  send(peer::Message(std::move(part)));
+}
+
 void Connection::send_chunk(ChunkIndex chunk) {
   if (closed_ || finishing_) return;
-  outbox_.push_chunk(chunk);
+  const std::vector<ByteRange>* const lacked = lacks_.of(chunk);
+  outbox_.push_chunk(chunk, lacked ? *lacked : std::vector<ByteRange>());
   read_ahead();
 }
 
@@ -74,8 +87,13 @@ void Connection::read_ahead() {
         lane_.buffers()->take(std::min<std::size_t>(Outbox::kBlockBytes, io_->layout.chunk_bytes));
     lane_.reader().post([&lane = lane_, weak = weak_from_this(), io = io_, block = *block, buffer] {
       if (weak.expired()) return;
-      Status read =
-          io->reader->read(block.chunk, block.offset, MutableBytes(buffer->payload(), block.bytes));
+      Status read;
+      std::uint8_t* to = buffer->payload();
+      for (const ByteRange& range : block.ranges) {
+        read = io->reader->read(block.chunk, range.offset, MutableBytes(to, range.bytes));
+        if (!read) break;
+        to += range.bytes;
+      }
       lane.loop().post([weak, block, buffer, read = std::move(read)] {
         const auto connection = weak.lock();
         if (connection && !connection->closed_) connection->on_block(block, buffer, read);

@@ -72,8 +72,18 @@ void Download::start(Bytes known_manifest) {
   swarm_ = &node_.host(std::move(session), session_handlers());
   announce();
   find_link_seeders();
+  if (config_.older && !config_.manifest_only) search_older();
   tick_timer_.arm(Loop::now() + kProgressInterval);
   if (!known_manifest.empty()) on_manifest(std::move(known_manifest));
+}
+
+void Download::search_older() {
+  older_.emplace(
+      [this](std::function<void()> job, std::function<void()> done) {
+        in_background(std::move(job), std::move(done));
+      },
+      config_.older);
+  older_->start([this](const Error& why) { end(why); });
 }
 
 SessionHandlers Download::session_handlers() {
@@ -124,6 +134,7 @@ void Download::on_manifest(Bytes encoded) {
   if (config_.manifest_only) end({});
   if (ended_) return;
   target_ = target_path(config_.output, manifest_->name);
+  if (older_) older_->on_manifest(manifest_, swarm_->session());
   open_store();
 }
 
@@ -152,9 +163,22 @@ void Download::on_store_open(Result<std::unique_ptr<Store>> opened) {
   if (reused_bytes_ > 0)
     log_info(absl::StrCat("resuming: ", format_bytes(reused_bytes_), " of ",
                           format_bytes(layout.total_bytes), " are on disk and verified"));
+  if (older_ && have.all()) older_->stop();
+  if (!older_ || have.all()) return start_swarm(have, nullptr);
+  older_->compose(store_, have, [this, have = Bitfield(have)](auto found) mutable {
+    if (!found) return end(std::move(found).error());
+    composed_bytes_ = found->composed_bytes;
+    const Bitfield& composed = found->composed;
+    for (ChunkIndex i = composed.next_set(0); i < composed.size(); i = composed.next_set(i + 1))
+      have.set(i);
+    start_swarm(std::move(have), std::move(found->plan));
+  });
+}
+
+void Download::start_swarm(Bitfield have, std::shared_ptr<const ReusePlan> reuse) {
   transfer_started_ = hopeful_ = progressed_ = Loop::now();
-  auto io = std::make_shared<ContentIo>(
-      ContentIo{manifest_, layout, store_, store_, std::move(encoded_manifest_)});
+  auto io = std::make_shared<ContentIo>(ContentIo{manifest_, manifest_->layout(), store_, store_,
+                                                  std::move(encoded_manifest_), std::move(reuse)});
   if (handlers_.on_open) handlers_.on_open(store_, have);
   swarm_->session().start(std::move(io), have);
   if (have.all()) complete();
@@ -174,7 +198,7 @@ void Download::tick() {
 void Download::watch_hope(Time now) {
   const SwarmSession& session = swarm_->session();
   const std::uint64_t heard = session.received_bytes() + session.manifest_bytes();
-  const bool opening = manifest_ && !store_;
+  const bool opening = manifest_ && !session.running();
   if (opening || completed_ || heard - progressed_bytes_ >= kMinProgressBytes) {
     progressed_ = now;
     progressed_bytes_ = heard;
@@ -298,6 +322,7 @@ void Download::end(Status outcome) {
   if (std::exchange(ended_, true)) return;
   outcome_ = std::move(outcome);
   stop_opening_.request_stop();
+  if (older_) older_->stop();
   tick_timer_.arm(kNever);
   if (jobs_ == 0) tell_end();
 }
@@ -311,7 +336,8 @@ FetchProgress Download::progress() const {
   const SwarmSession& session = swarm_->session();
   progress.name = manifest_->name;
   progress.bytes_total = manifest_->layout().total_bytes;
-  progress.bytes_reused = reused_bytes_;
+  progress.bytes_older = composed_bytes_ + session.known_bytes();
+  progress.bytes_reused = reused_bytes_ + progress.bytes_older;
   progress.bytes_fetched = session.received_bytes();
   if (session.running()) {
     const Bitfield& have = session.swarm().have();

@@ -15,6 +15,7 @@
 #include "content/manifest.h"
 #include "content/store.h"
 #include "net/node.h"
+#include "net/old_search.h"
 #include "net/rate_history.h"
 
 namespace p2p::net {
@@ -46,13 +47,17 @@ struct DownloadConfig {
   // Where not null: called on another thread when the manifest is there, before anything is
   // written. An error ends the download.
   std::function<Status()> prepare = nullptr;
+  // Where not null: gives older contents, of which what this one shares with them is taken. Called
+  // on another thread at the start; an error ends the download before any chunk is asked for.
+  OldSearch::Open older = nullptr;
 };
 
 struct FetchProgress {
   std::string name;
   std::uint64_t bytes_total = 0;
   std::uint64_t bytes_verified = 0;  // reused ones too
-  std::uint64_t bytes_reused = 0;    // were on disk from an earlier run
+  std::uint64_t bytes_reused = 0;    // were on disk, from an earlier run or in an older content
+  std::uint64_t bytes_older = 0;     // of them, in an older content
   std::uint64_t bytes_fetched = 0;   // payload received, duplicates and corrupt chunks too
   double rate = 0;                   // bytes a second, over the last two seconds
   std::size_t peers = 0;             // neighbours now
@@ -108,6 +113,8 @@ class Download {
   void on_manifest(Bytes encoded);
   void open_store();
   void on_store_open(Result<std::unique_ptr<Store>> opened);
+  void search_older();
+  void start_swarm(Bitfield have, std::shared_ptr<const ReusePlan> reuse);
   void tick();
   void watch_hope(Time now);
   std::optional<Error> hopeless(Time now) const;
@@ -136,7 +143,8 @@ class Download {
   std::shared_ptr<const Manifest> manifest_;
   std::shared_ptr<Store> store_;
   std::filesystem::path target_;
-  std::uint64_t reused_bytes_ = 0;
+  std::uint64_t reused_bytes_ = 0, composed_bytes_ = 0;
+  std::optional<OldSearch> older_;
   Time transfer_started_;
   std::uint64_t verified_at_checkpoint_ = 0;
   Time next_checkpoint_;

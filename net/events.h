@@ -16,6 +16,7 @@
 #include "content/chunk_reader.h"
 #include "content/layout.h"
 #include "content/manifest.h"
+#include "content/reuse_plan.h"
 #include "crypto/channel.h"
 #include "net/wire_message.h"
 
@@ -31,6 +32,8 @@ struct ContentIo {
   std::shared_ptr<const ChunkReader> reader;
   std::shared_ptr<ChunkWriter> writer;  // null for a seeder: it writes nothing
   Bytes encoded_manifest;               // what neighbours are given of it
+  // What older contents have of it: fills in what neighbours are told to leave out.
+  std::shared_ptr<const ReusePlan> reuse = nullptr;
 };
 
 // Events of a connection.
@@ -52,10 +55,15 @@ struct ChunkData {
   ChunkIndex chunk;
   std::uint32_t bytes;
   // kDropped: thrown away. kWhole: the last of the chunk is among it, which the writer has now; one
-  // of the three verdicts follows, whatever becomes of the connection.
+  // of the four verdicts follows, whatever becomes of the connection.
   enum class Fate { kKept, kWhole, kDropped } fate = Fate::kKept;
 };
 struct ChunkVerified {
+  ChunkIndex chunk;
+  std::uint32_t known_bytes = 0;  // of it were in older contents
+};
+// What came of it and what was known of it are not the chunk: either may be at fault.
+struct ChunkMisfit {
   ChunkIndex chunk;
 };
 struct ChunkCorrupt {
@@ -79,8 +87,8 @@ struct ChunkUnreadable {
 
 struct Event {
   ConnectionId connection;
-  std::variant<Opened, Received, Closed, ChunkData, ChunkVerified, ChunkCorrupt, ChunkUnstored,
-               ChunkSent, SendStopped, ChunkUnreadable>
+  std::variant<Opened, Received, Closed, ChunkData, ChunkVerified, ChunkMisfit, ChunkCorrupt,
+               ChunkUnstored, ChunkSent, SendStopped, ChunkUnreadable>
       what;
   // What it takes of its connection's budget; to be given back when it was dealt with.
   std::size_t weight = 0;

@@ -158,6 +158,12 @@ void Lane::send(ConnectionId id, WireMessage message) {
 void Lane::send_manifest_part(ConnectionId id, std::uint32_t offset) {
   with(id, [offset](Connection& connection) { connection.send_manifest_part(offset); });
 }
+void Lane::send_outline_part(ConnectionId id, std::uint32_t offset,
+                             std::shared_ptr<const Bytes> encoded) {
+  with(id, [offset, encoded = std::move(encoded)](Connection& connection) {
+    connection.send_outline_part(offset, *encoded);
+  });
+}
 void Lane::drop_chunk(ConnectionId id, ChunkIndex chunk) {
   with(id, [chunk](Connection& connection) { connection.drop_chunk(chunk); });
 }

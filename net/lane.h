@@ -57,6 +57,8 @@ class Lane {
   // Of the attached content. The part is made on the lane, so that a flood of requests is held
   // against the connection's send queue.
   void send_manifest_part(ConnectionId id, std::uint32_t offset);
+  void send_outline_part(ConnectionId id, std::uint32_t offset,
+                         std::shared_ptr<const Bytes> encoded);
   void drop_chunk(ConnectionId id, ChunkIndex chunk);
   void send_chunk(ConnectionId id, ChunkIndex chunk);
   void stop_sending(ConnectionId id, ChunkIndex chunk);

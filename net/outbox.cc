@@ -42,15 +42,40 @@ bool Outbox::drop_chunk(ChunkIndex chunk) {
   return true;
 }
 
+std::uint32_t Outbox::length_of(const Outgoing& sending, const Layout& layout) {
+  if (sending.ranges.empty()) return layout.length_of(sending.chunk);
+  return static_cast<std::uint32_t>(bytes_of_ranges(sending.ranges));
+}
+
+// Where in the chunk these bytes of what is sent of it lie.
+std::vector<ByteRange> Outbox::ranges_of(const Outgoing& sending, std::uint32_t offset,
+                                         std::uint32_t bytes) {
+  if (sending.ranges.empty()) return {{offset, bytes}};
+  std::vector<ByteRange> found;
+  for (const ByteRange& range : sending.ranges) {
+    if (bytes == 0) break;
+    if (offset >= range.bytes) {
+      offset -= range.bytes;
+      continue;
+    }
+    const std::uint32_t taken = std::min(range.bytes - offset, bytes);
+    found.push_back({range.offset + offset, taken});
+    offset = 0;
+    bytes -= taken;
+  }
+  return found;
+}
+
 std::optional<Outbox::Block> Outbox::next_read(const Layout& layout) {
   if (reads_ == kMaxReads) return std::nullopt;
   std::uint32_t ahead = 0;
   for (Outgoing& sending : chunks_) {
     ahead += sending.asked - sending.taken;
     if (ahead >= kAheadBytes) return std::nullopt;
-    const std::uint32_t left = layout.length_of(sending.chunk) - sending.asked;
+    const std::uint32_t left = length_of(sending, layout) - sending.asked;
     if (left == 0) continue;
-    const Block block{sending.chunk, sending.asked, std::min(left, kBlockBytes)};
+    const std::uint32_t bytes = std::min(left, kBlockBytes);
+    Block block{sending.chunk, sending.asked, bytes, ranges_of(sending, sending.asked, bytes)};
     sending.asked += block.bytes;
     ++reads_;
     return block;
@@ -93,21 +118,23 @@ Outbox::Filled Outbox::fill_data(Sealer& sealer, const Layout& layout, std::size
   const ChunkIndex chunk = sending.chunk;
   Loaded& block = sending.blocks.front();
   const std::uint32_t from = sending.taken - block.offset;
-  const auto taken = static_cast<std::uint32_t>(std::min<std::size_t>(
+  const auto most = static_cast<std::uint32_t>(std::min<std::size_t>(
       {block.bytes - from, payload_bytes, std::size_t{kMaxDataPayloadBytes}}));
+  // A frame is of one range.
+  const auto [offset, taken] = ranges_of(sending, sending.taken, most).front();
   std::uint8_t* const payload = block.buffer->payload() + from;
   if (from > 0) std::copy(under_tag_.begin(), under_tag_.end(), payload);
   std::copy_n(payload + taken, kFrameTagBytes, under_tag_.begin());
   std::uint8_t* const body = payload - kDataHeaderBytes;
   put_u32(body, chunk);
-  put_u32(body + 4, sending.taken);
+  put_u32(body + 4, offset);
   const MutableBytes frame(body - kFrameHeaderBytes,
                            kFrameOverheadBytes + kDataHeaderBytes + taken);
   sealer.seal(FrameKind::kData, frame);
   Filled filled{frame, block.buffer, std::nullopt};
   sending.taken += taken;
   if (from + taken == block.bytes) sending.blocks.pop_front();
-  if (sending.taken == layout.length_of(chunk)) {
+  if (sending.taken == length_of(sending, layout)) {
     filled.ends = chunk;
     chunks_.erase(chunks_.begin());
   }

@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "content/layout.h"
+#include "content/partial_chunk.h"
 #include "crypto/channel.h"
 #include "net/chunk_buffer.h"
 #include "net/wire_message.h"
@@ -26,11 +27,12 @@ class Outbox {
   // Reads under way; those for chunks that were taken back since count too.
   static constexpr int kMaxReads = 2;
 
-  // A part of a chunk.
+  // A part of what is sent of a chunk.
   struct Block {
     ChunkIndex chunk;
-    std::uint32_t offset;
+    std::uint32_t offset;  // within what is sent of it
     std::uint32_t bytes;
+    std::vector<ByteRange> ranges;  // where these bytes lie in the chunk, one after another
   };
   // What a fill() took of the chunks.
   struct Filled {
@@ -44,7 +46,10 @@ class Outbox {
   // Of the handshake: sent as it is, before everything else.
   void push_plain(ByteView bytes);
   void push_message(const WireMessage& message);
-  void push_chunk(ChunkIndex chunk) { chunks_.push_back({chunk}); }
+  // Of a chunk with ranges, only these are sent.
+  void push_chunk(ChunkIndex chunk, std::vector<ByteRange> ranges = {}) {
+    chunks_.push_back({chunk, std::move(ranges)});
+  }
   // False: it is not here, or all of it was taken.
   bool drop_chunk(ChunkIndex chunk);
   void drop_chunks() { chunks_.clear(); }
@@ -77,11 +82,15 @@ class Outbox {
   };
   struct Outgoing {
     ChunkIndex chunk;
-    std::uint32_t taken = 0;   // by fill()
-    std::uint32_t loaded = 0;  // read so far
-    std::uint32_t asked = 0;   // by next_read()
+    std::vector<ByteRange> ranges = {};  // empty: the whole chunk
+    std::uint32_t taken = 0;             // by fill()
+    std::uint32_t loaded = 0;            // read so far
+    std::uint32_t asked = 0;             // by next_read()
     std::deque<Loaded> blocks = {};
   };
+  static std::uint32_t length_of(const Outgoing& sending, const Layout& layout);
+  static std::vector<ByteRange> ranges_of(const Outgoing& sending, std::uint32_t offset,
+                                          std::uint32_t bytes);
   Filled fill_data(Sealer& sealer, const Layout& layout, std::size_t payload_bytes);
   std::vector<Outgoing>::iterator find(ChunkIndex chunk);
 

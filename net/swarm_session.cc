@@ -47,6 +47,13 @@ std::string_view text_of_bye(peer::ByeReason reason) {
   return "closed the connection";
 }
 
+bool is_verdict(const Event& event) {
+  return std::holds_alternative<ChunkVerified>(event.what) ||
+         std::holds_alternative<ChunkMisfit>(event.what) ||
+         std::holds_alternative<ChunkUnstored>(event.what) ||
+         std::holds_alternative<ChunkCorrupt>(event.what);
+}
+
 }  // namespace
 
 peer::Bye other_version_bye() {
@@ -62,9 +69,11 @@ SwarmSession::SwarmSession(Loop& loop, Transport& transport, SessionConfig confi
       random_(random),
       book_(with_self(config_.book, transport.self()), random.fork("peer book"), Loop::now()),
       manifest_fetch_(config_.content),
+      outlines_(loop, transport),
       timer_(loop, [this] {
         const Time now = Loop::now();
         book_.on_timeout(now);
+        if (outline_fetch_) outline_fetch_->on_timeout(now);
         if (swarm_)
           swarm_->on_timeout(now);
         else
@@ -94,12 +103,50 @@ void SwarmSession::add_far_candidates(const std::vector<Endpoint>& endpoints) {
 void SwarmSession::start(std::shared_ptr<const ContentIo> io, Bitfield have) {
   io_ = std::move(io);
   const bool complete = have.all();
-  swarm_.emplace(config_.schedule, io_->layout, std::move(have), random_.fork("swarm"),
-                 Loop::now());
-  if (complete) book_.set_complete(Loop::now());
+  swarm_.emplace(config_.schedule, io_->layout, std::move(have), random_.fork("swarm"), Loop::now(),
+                 io_->reuse ? io_->reuse->partial() : std::vector<PartialChunk>());
+  if (complete) {
+    book_.set_complete(Loop::now());
+    outlines_.set_complete(io_);
+  }
   for (auto& [id, neighbour] : neighbours_)
     if (neighbour.joined && !neighbour.closing) enter_swarm(id, neighbour);
   drain();
+}
+
+void SwarmSession::fetch_outline(std::uint64_t total_bytes, OutlineHandlers handlers) {
+  outline_handlers_ = std::move(handlers);
+  outline_fetch_.emplace(total_bytes, Loop::now());
+  for (const auto& [id, neighbour] : neighbours_)
+    if (neighbour.joined && !neighbour.closing) outline_fetch_->on_connected(id, Loop::now());
+  drain();
+}
+
+void SwarmSession::want_details(std::shared_ptr<const Outline> outline,
+                                const std::vector<std::uint32_t>& groups) {
+  outlines_.keep(outline);
+  outline_fetch_->want_details(std::move(outline), groups, Loop::now());
+  drain();
+}
+
+// Of those who have an older version, or have something for them. False: it is another.
+bool SwarmSession::on_outline_message(ConnectionId id, const peer::Message& message) {
+  const Time now = Loop::now();
+  if (const auto* outline = std::get_if<peer::OutlineRequest>(&message)) {
+    outlines_.on_request(id, outline->offset);
+  } else if (const auto* detail = std::get_if<peer::DetailRequest>(&message)) {
+    if (!outlines_.on_request(id, *detail))
+      say_bye(id, {peer::ByeReason::kViolation, "too many details asked for"});
+  } else if (const auto* part = std::get_if<peer::OutlinePart>(&message)) {
+    outline_bytes_ += part->data.size();
+    if (outline_fetch_) outline_fetch_->on_part(id, *part, now);
+  } else if (const auto* segments = std::get_if<peer::DetailPart>(&message)) {
+    outline_bytes_ += segments->data.size();
+    if (outline_fetch_) outline_fetch_->on_detail(id, *segments, now);
+  } else {
+    return false;
+  }
+  return true;
 }
 
 void SwarmSession::enter_swarm(ConnectionId id, Neighbour& neighbour) {
@@ -136,6 +183,8 @@ void SwarmSession::on_message(ConnectionId id, const Opened& from, const peer::M
   } else if (const auto* part = std::get_if<peer::ManifestPart>(&message)) {
     manifest_bytes_ += part->data.size();
     if (!swarm_) manifest_fetch_.on_part(id, *part, Loop::now());
+  } else if (on_outline_message(id, message)) {
+    // It is no message of chunks.
   } else if (swarm_) {
     swarm_->on_message(id, message, Loop::now());
   } else {
@@ -169,10 +218,19 @@ void SwarmSession::on_join(ConnectionId id, Neighbour& neighbour, const peer::Jo
   if (neighbour.dialled) failures_.erase(*neighbour.dialled);
   log_debug(absl::StrCat("neighbour ", who(id), " (",
                          std::string(cipher_name(neighbour.opened.cipher)), ")"));
+  if (outline_fetch_) outline_fetch_->on_connected(id, Loop::now());
   if (swarm_)
     enter_swarm(id, neighbour);
   else
     manifest_fetch_.on_connected(id, Loop::now());
+}
+
+// A neighbour that had joined is gone, or about to be.
+void SwarmSession::leave_cores(ConnectionId id, Time now) {
+  book_.on_disconnected(id, now);
+  outlines_.forget(id);
+  if (outline_fetch_) outline_fetch_->on_disconnected(id, now);
+  swarm_ ? swarm_->on_disconnected(id, now) : manifest_fetch_.on_disconnected(id, now);
 }
 
 void SwarmSession::on_bye(ConnectionId id, Neighbour& neighbour, const peer::Bye& bye) {
@@ -185,11 +243,7 @@ void SwarmSession::on_bye(ConnectionId id, Neighbour& neighbour, const peer::Bye
                            bye.reason == peer::ByeReason::kVersion;
   if (neighbour.dialled && !neighbour.joined)
     book_.on_dial_failed(*neighbour.dialled, never_again, Loop::now());
-  if (neighbour.joined) {
-    book_.on_disconnected(id, Loop::now());
-    swarm_ ? swarm_->on_disconnected(id, Loop::now())
-           : manifest_fetch_.on_disconnected(id, Loop::now());
-  }
+  if (neighbour.joined) leave_cores(id, Loop::now());
   neighbour.closing = true;
   transport_.close(id);
 }
@@ -208,22 +262,8 @@ void SwarmSession::on_transfer(const Event& event) {
       swarm_->on_dropped_data(id, data->chunk, data->bytes, now);
     else if (!closing)
       swarm_->on_data(id, data->chunk, data->bytes, now);
-  } else if (const auto* verified = std::get_if<ChunkVerified>(&event.what)) {
-    // Good and on disk, whatever became of the connection.
-    swarm_->set_unwritten(--unwritten_);
-    swarm_->on_chunk_verified(id, verified->chunk, now);
-    if (handlers_.on_chunk) handlers_.on_chunk(verified->chunk);
-  } else if (const auto* unstored = std::get_if<ChunkUnstored>(&event.what)) {
-    swarm_->set_unwritten(--unwritten_);
-    handlers_.on_store_failed(unstored->why);
-  } else if (const auto* corrupt = std::get_if<ChunkCorrupt>(&event.what)) {
-    swarm_->set_unwritten(--unwritten_);
-    if (!closing) {
-      swarm_->on_chunk_corrupt(id, corrupt->chunk, now);
-    } else {  // the verdict comes after a Bye; the swarm knows the neighbour no more
-      book_.ban(found->second.opened.peer);
-      handlers_.on_problem(who(id), peer::Problem::kCorruptChunk, corrupt->chunk);
-    }
+  } else if (is_verdict(event)) {
+    on_verdict(event, closing);
   } else if (closing) {
     return;
   } else if (const auto* sent = std::get_if<ChunkSent>(&event.what)) {
@@ -235,6 +275,30 @@ void SwarmSession::on_transfer(const Event& event) {
     swarm_->on_chunk_unreadable(id, unreadable->chunk, now);
   }
   drain();
+}
+
+// On a whole chunk, whatever became of its connection.
+void SwarmSession::on_verdict(const Event& event, bool closing) {
+  const ConnectionId id = event.connection;
+  const Time now = Loop::now();
+  swarm_->set_unwritten(--unwritten_);
+  if (const auto* verified = std::get_if<ChunkVerified>(&event.what)) {
+    if (!swarm_->have().test(verified->chunk)) known_bytes_ += verified->known_bytes;
+    swarm_->on_chunk_verified(id, verified->chunk, now);
+    if (handlers_.on_chunk) handlers_.on_chunk(verified->chunk);
+  } else if (const auto* misfit = std::get_if<ChunkMisfit>(&event.what)) {
+    log_debug(absl::StrCat("chunk ", misfit->chunk, " does not fit with the older version"));
+    swarm_->on_chunk_misfit(id, misfit->chunk, now);
+  } else if (const auto* unstored = std::get_if<ChunkUnstored>(&event.what)) {
+    handlers_.on_store_failed(unstored->why);
+  } else if (const auto* corrupt = std::get_if<ChunkCorrupt>(&event.what)) {
+    if (!closing) {
+      swarm_->on_chunk_corrupt(id, corrupt->chunk, now);
+    } else {  // the verdict comes after a Bye; the swarm knows the neighbour no more
+      book_.ban(neighbours_.at(id).opened.peer);
+      handlers_.on_problem(who(id), peer::Problem::kCorruptChunk, corrupt->chunk);
+    }
+  }
 }
 
 void SwarmSession::on_closed(ConnectionId id, const Error& why) {
@@ -255,8 +319,7 @@ void SwarmSession::on_closed(ConnectionId id, const Error& why) {
   neighbours_.erase(found);
   if (!neighbour.closing) log_debug(absl::StrCat("lost a neighbour: ", why.message));
   if (neighbour.joined && !neighbour.closing) {
-    book_.on_disconnected(id, now);
-    swarm_ ? swarm_->on_disconnected(id, now) : manifest_fetch_.on_disconnected(id, now);
+    leave_cores(id, now);
   } else if (neighbour.dialled && !neighbour.closing) {
     if (failures_.size() < kMaxFailures) failures_[*neighbour.dialled] = why.message;
     book_.on_dial_failed(*neighbour.dialled, false, now);
@@ -273,8 +336,7 @@ void SwarmSession::say_bye(ConnectionId id, peer::Bye bye) {
   const Time now = Loop::now();
   log_debug(absl::StrCat("letting ", who(id), " go: ", bye.text));
   if (neighbour.joined) {
-    book_.on_disconnected(id, now);
-    swarm_ ? swarm_->on_disconnected(id, now) : manifest_fetch_.on_disconnected(id, now);
+    leave_cores(id, now);
   } else if (neighbour.dialled) {
     book_.on_dial_failed(*neighbour.dialled, true, now);
   }
@@ -301,9 +363,10 @@ void SwarmSession::drain() {
   draining_ = true;
   do {
     book_.set_hunger(hunger(), Loop::now());
-  } while (drain_swarm() || drain_book() || drain_manifest());
+  } while (drain_swarm() || drain_book() || drain_manifest() || drain_outline());
   draining_ = false;
-  const Time core = swarm_ ? swarm_->next_timeout() : manifest_fetch_.next_timeout();
+  Time core = swarm_ ? swarm_->next_timeout() : manifest_fetch_.next_timeout();
+  if (outline_fetch_) core = std::min(core, outline_fetch_->next_timeout());
   timer_.arm(stopped_ ? kNever : std::min(book_.next_timeout(), core));
 }
 
@@ -337,6 +400,7 @@ void SwarmSession::act(peer::SwarmAction action) {
     handlers_.on_problem(who(report->connection), report->problem, report->chunk);
   } else if (std::holds_alternative<peer::Completed>(action)) {
     book_.set_complete(Loop::now());
+    outlines_.set_complete(io_);
     handlers_.on_completed();
   }
 }
@@ -371,6 +435,27 @@ bool SwarmSession::drain_manifest() {
       say_bye(disconnect->connection, std::move(disconnect->bye));
     } else if (auto* done = std::get_if<peer::ManifestDone>(&*action)) {
       handlers_.on_manifest(std::move(done->encoded));
+    }
+  }
+  return any;
+}
+
+bool SwarmSession::drain_outline() {
+  if (!outline_fetch_) return false;
+  bool any = false;
+  while (auto action = outline_fetch_->poll_action()) {
+    any = true;
+    if (auto* message = std::get_if<peer::SendMessage>(&*action)) {
+      send(message->connection, std::move(message->message));
+    } else if (auto* disconnect = std::get_if<peer::Disconnect>(&*action)) {
+      say_bye(disconnect->connection, std::move(disconnect->bye));
+    } else if (auto* outline = std::get_if<peer::OutlineDone>(&*action)) {
+      outline_handlers_.on_outline(std::move(outline->outline));
+    } else if (auto* detail = std::get_if<peer::DetailDone>(&*action)) {
+      outlines_.keep_detail(detail->first, detail->count, encode_detail(detail->segments));
+      outline_handlers_.on_detail(detail->first, std::move(detail->segments));
+    } else if (std::holds_alternative<peer::DetailsDone>(*action)) {
+      outline_handlers_.on_details_done();
     }
   }
   return any;

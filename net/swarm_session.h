@@ -11,8 +11,10 @@
 #include <vector>
 
 #include "net/loop.h"
+#include "net/outline_service.h"
 #include "net/transport.h"
 #include "peer/manifest_fetch.h"
+#include "peer/outline_fetch.h"
 #include "peer/peer_book.h"
 #include "peer/swarm.h"
 
@@ -44,6 +46,14 @@ struct SessionHandlers {
   std::function<void(const Error&)> on_source_failed;
 };
 
+// For who has an older version.
+struct OutlineHandlers {
+  std::function<void(std::optional<Outline>)> on_outline;  // nothing: nobody has it
+  // Of consecutive groups.
+  std::function<void(std::uint32_t first, std::vector<Segment> segments)> on_detail;
+  std::function<void()> on_details_done;
+};
+
 // To one who joins in another version of the protocol.
 peer::Bye other_version_bye();
 
@@ -59,6 +69,12 @@ class SwarmSession {
   void set_reading(std::vector<ChunkIndex> from);
   void add_far_candidates(const std::vector<Endpoint>& endpoints);
   void start(std::shared_ptr<const ContentIo> io, Bitfield have);
+
+  // Before start(), once: asks the neighbours for the outline of the content; after it has come,
+  // for the segments of these groups of it.
+  void fetch_outline(std::uint64_t total_bytes, OutlineHandlers handlers);
+  void want_details(std::shared_ptr<const Outline> outline,
+                    const std::vector<std::uint32_t>& groups);
 
   // Events of our own dials, and of connections that speak the swarm family.
   bool owns(ConnectionId id) const { return dials_.contains(id) || neighbours_.contains(id); }
@@ -80,6 +96,10 @@ class SwarmSession {
   std::uint64_t received_bytes() const { return received_bytes_; }
 
   std::uint64_t manifest_bytes() const { return manifest_bytes_; }
+  // Of outlines and details.
+  std::uint64_t outline_bytes() const { return outline_bytes_; }
+  // Of the chunks that came in, what was not sent since older contents had it.
+  std::uint64_t known_bytes() const { return known_bytes_; }
 
   bool ever_joined() const { return !met_.empty(); }
   // How many different peers were neighbours at some time.
@@ -117,6 +137,10 @@ class SwarmSession {
   bool drain_swarm();
   bool drain_book();
   bool drain_manifest();
+  bool drain_outline();
+  void on_verdict(const Event& event, bool closing);
+  bool on_outline_message(ConnectionId id, const peer::Message& message);
+  void leave_cores(ConnectionId id, Time now);
   void act(peer::SwarmAction action);
 
   Transport& transport_;
@@ -125,6 +149,9 @@ class SwarmSession {
   Random random_;
   peer::PeerBook book_;
   peer::ManifestFetch manifest_fetch_;
+  OutlineService outlines_;
+  std::optional<peer::OutlineFetch> outline_fetch_;  // from fetch_outline() on
+  OutlineHandlers outline_handlers_;
   std::optional<peer::Swarm> swarm_;
   std::shared_ptr<const ContentIo> io_;
   Timer timer_;
@@ -132,7 +159,7 @@ class SwarmSession {
   std::map<ConnectionId, Endpoint> dials_;  // not opened yet
   std::map<ConnectionId, Neighbour> neighbours_;
   std::map<Endpoint, std::string> failures_;
-  std::uint64_t received_bytes_ = 0, manifest_bytes_ = 0;
+  std::uint64_t received_bytes_ = 0, manifest_bytes_ = 0, outline_bytes_ = 0, known_bytes_ = 0;
   std::size_t unwritten_ = 0;  // whole chunks that wait for their verdict
   std::set<PeerId> met_;
   bool draining_ = false;

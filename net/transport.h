@@ -89,6 +89,11 @@ class Transport {
   void send_manifest_part(ConnectionId id, std::uint32_t offset) {
     lane_of(id).send_manifest_part(id, offset);
   }
+  // The same of an outline.
+  void send_outline_part(ConnectionId id, std::uint32_t offset,
+                         std::shared_ptr<const Bytes> encoded) {
+    lane_of(id).send_outline_part(id, offset, std::move(encoded));
+  }
   void drop_chunk(ConnectionId id, ChunkIndex chunk) { lane_of(id).drop_chunk(id, chunk); }
   void send_chunk(ConnectionId id, ChunkIndex chunk) { lane_of(id).send_chunk(id, chunk); }
   void stop_sending(ConnectionId id, ChunkIndex chunk) { lane_of(id).stop_sending(id, chunk); }

@@ -4,7 +4,7 @@ import os
 import time
 import unittest
 
-from harness import CORRUPT, OK, EndToEnd
+from harness import CORRUPT, OK, USAGE, EndToEnd
 
 
 class Contents(EndToEnd):
@@ -48,6 +48,29 @@ class Contents(EndToEnd):
         (root / "loop").symlink_to("loop")
         (root / "up").symlink_to("..")
         self.check(root)
+
+    def test_a_new_version_takes_from_an_old_one_and_replaces_it(self):
+        for root in ("old", "new"):
+            (self.folder / root / "sub").mkdir(parents=True)
+        for name in ("a", "sub/b", "sub/c"):
+            data = os.urandom(1_000_001)
+            (self.folder / "old" / name).write_bytes(data)
+            (self.folder / "new" / name).write_bytes(data[:400_000] + b"changed" + data[400_000:])
+        (self.folder / "new" / "sub/added").write_bytes(os.urandom(5000))
+        _, link = self.seed(self.folder / "new")
+        old = self.folder / "old"
+        fetcher = self.fetch(link, old, "--from", old, "--overwrite")
+        self.assert_fetched(fetcher, self.folder / "new", old)
+        done = fetcher.json_lines()[-1]
+        self.assertLess(done["bytes_fetched"], 100_000)
+        self.assertEqual(done["bytes_older"] + done["bytes_fetched"], done["bytes_total"])
+
+    def test_an_old_version_that_is_not_there_is_refused_at_once(self):
+        _, link = self.seed(self.random_file("source.bin", 100_000))
+        fetcher = self.fetch(link, self.folder / "got", "--from", self.folder / "nothing")
+        self.assertEqual(fetcher.wait(), USAGE)
+        self.assertIn("nothing", fetcher.error_text())
+        self.assertFalse((self.folder / "got").exists())
 
     def test_a_second_seed_hashes_what_has_changed(self):
         root = self.folder / "tree"

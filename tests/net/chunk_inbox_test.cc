@@ -253,3 +253,46 @@ TEST_CASE("the place of a frame outlasts its chunk, and no memory is held for no
   inbox.on_reject(1);
   CHECK(inbox.pool->used_bytes() == 0);
 }
+
+TEST_CASE("of a partial chunk what is missing comes to its place, however it is read") {
+  const bool placed = GENERATE(true, false);
+  Inbox inbox;
+  inbox.on_partial({{{1, {{10, 20}, {1000, 500}}}}}, kLayout);
+  inbox.on_requested(1);
+  const auto on = [&](const Frame& frame) {
+    return placed ? inbox.on_placed_data(frame, kLayout) : inbox.on_data(frame, kLayout);
+  };
+  REQUIRE(on(data_frame(1, 10, 20, 1)).has_value());
+  REQUIRE(on(data_frame(1, 1000, 300, 2)).has_value());
+  const auto last = on(data_frame(1, 1300, 200, 3));
+  REQUIRE(last.has_value());
+  CHECK(last->partial);
+  const Bytes bytes = bytes_of(last);
+  REQUIRE(bytes.size() == kChunk);
+  CHECK(std::count(bytes.begin() + 10, bytes.begin() + 30, 1) == 20);
+  CHECK(std::count(bytes.begin() + 1000, bytes.begin() + 1300, 2) == 300);
+  CHECK(std::count(bytes.begin() + 1300, bytes.begin() + 1500, 3) == 200);
+  CHECK_FALSE(inbox.expects_data());
+}
+
+TEST_CASE("data beside the missing ranges, or over the end of one, is a violation") {
+  Inbox inbox;
+  inbox.on_partial({{{1, {{10, 20}, {1000, 500}}}}}, kLayout);
+  inbox.on_requested(1);
+  SECTION("from the start") { CHECK_FALSE(inbox.on_data(data_frame(1, 0, 10), kLayout)); }
+  SECTION("over the end") { CHECK_FALSE(inbox.on_data(data_frame(1, 10, 21), kLayout)); }
+  SECTION("in between") {
+    REQUIRE(inbox.on_data(data_frame(1, 10, 20), kLayout).has_value());
+    CHECK_FALSE(inbox.on_data(data_frame(1, 30, 1), kLayout));
+  }
+}
+
+TEST_CASE("a chunk that is wanted whole again comes whole") {
+  Inbox inbox;
+  inbox.on_partial({{{1, {{10, 20}}}}}, kLayout);
+  inbox.on_partial({{{1, {}}}}, kLayout);
+  inbox.on_requested(1);
+  const auto whole = inbox.on_data(data_frame(1, 0, kChunk), kLayout);
+  CHECK(bytes_of(whole) == Bytes(kChunk, 7));
+  CHECK_FALSE(whole->partial);
+}

@@ -223,3 +223,26 @@ TEST_CASE("a pause between chunks is not taken for a slow link") {
   }
   CHECK(pace.ahead_bytes() == 64 * 1024);
 }
+
+TEST_CASE("of a chunk with ranges only these are read and sent, each in frames of its own") {
+  Line line;
+  line.outbox.push_chunk(1, {{5, 3}, {100, 20'000}, {40'000, 1}});
+  const auto block = line.outbox.next_read(line.layout);
+  REQUIRE(block.has_value());
+  CHECK(block->bytes == 20'004);
+  CHECK(block->ranges == std::vector<ByteRange>{{5, 3}, {100, 20'000}, {40'000, 1}});
+  line.read(*block);
+  std::vector<std::pair<std::uint32_t, std::size_t>> frames;
+  for (bool ended = false; !ended;) {
+    const Outbox::Filled filled = line.fill(16 * 1024);
+    ended = filled.ends.has_value();
+    const auto body = line.opener.open(filled.frame);
+    REQUIRE(body.has_value());
+    const auto payload = body->subspan(net::kDataHeaderBytes);
+    CHECK(std::count(payload.begin(), payload.end(), 1) == static_cast<long>(payload.size()));
+    frames.emplace_back(get_u32(body->data() + 4), payload.size());
+  }
+  CHECK(frames == std::vector<std::pair<std::uint32_t, std::size_t>>{
+                      {5, 3}, {100, 16'384}, {16'484, 3'616}, {40'000, 1}});
+  CHECK(line.outbox.empty());
+}

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "content/link.h"
 #include "content/manifest.h"
+#include "content/outline.h"
 #include "crypto/channel.h"
 #include "crypto/datagram.h"
 #include "crypto/digest.h"
@@ -181,6 +182,10 @@ TEST_CASE("the page's messages are ours") {
   require_on_page(swarm_body(peer::Chunks{have}));
   require_on_page(swarm_body(peer::Request{peer::kAnyChunk}));
   require_on_page(swarm_body(peer::Reject{310, peer::RejectReason::kCancelled}));
+  const Outline outline({{5, segment_hash(bytes_of("p2p!\n"))}});
+  require_on_page(swarm_body(peer::OutlinePart{11, 0, encode_outline(outline)}));
+  require_on_page(swarm_body(peer::DetailRequest{300, 64}));
+  require_on_page(swarm_body(peer::Partial{{{310, {{100, 42}, {4238, 128}}}, {7, {}}}}));
 }
 
 }  // namespace

@@ -24,7 +24,7 @@ namespace {
 
 struct FetchOptions {
   std::string link, output, listen, cluster_key, zone;
-  std::vector<std::string> trackers;
+  std::vector<std::string> trackers, older;
   std::optional<double> linger_seconds;
   double patience_seconds = 30;
   bool json = false, overwrite = false;
@@ -51,6 +51,7 @@ nlohmann::json to_json(const char* event, const net::FetchProgress& progress) {
           {"bytes_verified", progress.bytes_verified},
           {"bytes_fetched", progress.bytes_fetched},
           {"bytes_reused", progress.bytes_reused},
+          {"bytes_older", progress.bytes_older},
           {"seconds", to_seconds(progress.elapsed)},
           {"bytes_per_second", progress.rate},
           {"peers", progress.peers},
@@ -86,8 +87,10 @@ std::string done_text(const net::FetchProgress& progress) {
                    " in ", format_duration(progress.elapsed), " (",
                    format_rate(static_cast<double>(progress.bytes_fetched) / seconds), ") from ",
                    progress.peers_met, progress.peers_met == 1 ? " peer" : " peers");
-  if (progress.bytes_reused > 0)
-    absl::StrAppend(&text, ", ", format_bytes(progress.bytes_reused), " were here already");
+  if (const std::uint64_t resumed = progress.bytes_reused - progress.bytes_older; resumed > 0)
+    absl::StrAppend(&text, ", ", format_bytes(resumed), " were here already");
+  if (progress.bytes_older > 0)
+    absl::StrAppend(&text, ", ", format_bytes(progress.bytes_older), " were in the older version");
   if (progress.share_of_limit > 0)
     absl::StrAppend(&text, "; that is ", absl::StrFormat("%.0f", 100 * progress.share_of_limit),
                     " % of what this link carried in its best half second");
@@ -112,6 +115,11 @@ Result<net::FetchConfig> fetch_config(const FetchOptions& options) {
     P2P_ASSIGN(config.listen, parse_listen(options.listen));
   }
   config.overwrite = options.overwrite;
+  if (!options.older.empty())
+    config.older =
+        [paths = std::vector<std::filesystem::path>(options.older.begin(), options.older.end())] {
+          return OldContents::open(paths);
+        };
   if (options.linger_seconds) config.linger = from_seconds(*options.linger_seconds);
   config.patience = from_seconds(options.patience_seconds);
   P2P_ASSIGN(config.zone, parse_zone(options.zone));
@@ -223,6 +231,10 @@ void add_fetch(CLI::App& app, Run& run) {
                   "name by default");
   add_list_option(*command, "--tracker", options->trackers,
                   "A tracker (HOST:PORT) to ask beside those of the link; may be repeated");
+  add_flag_option(*command, "--from", options->older,
+                  "An older version on this disk, file or folder: what the content shares with it "
+                  "is not fetched. May be repeated; may be what --overwrite replaces")
+      ->allow_extra_args(false);
   add_gossip_options(*command, options->gossip);
   add_flag_option(*command, "--listen", options->listen,
                   "ADDR:PORT to listen on; any free port by default");

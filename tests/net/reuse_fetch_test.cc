@@ -1,0 +1,149 @@
+// Fetches beside an older version, from an honest seeder.
+#include <map>
+#include <mutex>
+
+#include "tests/content/memory_content.h"
+#include "tests/net/honest_side.h"
+
+using namespace p2p;
+using namespace p2p::test;
+
+namespace {
+
+constexpr std::size_t kSize = 4'000'000;
+
+// Of the content, with three odd bytes in front, a few changed, and some left out.
+std::string older_text(const Content& content) {
+  std::string text = "odd" + std::string(text_of(content.bytes));
+  for (std::size_t at : {100'000u, 1'500'000u, 1'500'900u, 3'100'000u}) text[at] ^= 1;
+  text.erase(2'000'000, 5'001);
+  return text;
+}
+
+// Right when a place is read first, wrong from the second time on: it was written to meanwhile.
+class ChangingContent : public MemoryContent {
+ public:
+  using MemoryContent::MemoryContent;
+  Status read(ChunkIndex chunk, std::uint32_t offset, MutableBytes out) const override {
+    P2P_TRY(MemoryContent::read(chunk, offset, out));
+    const std::lock_guard lock(mutex_);
+    const std::uint64_t start = layout().offset_of(chunk) + offset;
+    for (std::size_t i = 0; i < out.size(); ++i)
+      if (seen_[start + i]++ > 0) out[i] ^= 0xff;
+    return {};
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  mutable std::vector<std::uint8_t> seen_ = std::vector<std::uint8_t>(kSize + 100);
+};
+
+template <typename Kind>
+net::FetchConfig config_with(const Content& content, const Seeder& seeder, std::string older) {
+  net::FetchConfig config = Fetcher::config(content, content.link({seeder.where()}));
+  config.older = [older = std::make_shared<Kind>(std::move(older))] {
+    return Result(std::make_unique<OldContents>(std::vector<OldSource>{{older->layout(), older}}));
+  };
+  return config;
+}
+
+struct Outcome {
+  Status status;
+  net::FetchProgress progress;
+};
+
+Outcome fetched(net::FetchConfig config) {
+  Outcome outcome;
+  net::FetchHandlers handlers;
+  handlers.on_done = [&](const net::FetchProgress& progress) { outcome.progress = progress; };
+  outcome.status = Fetcher(std::move(config), std::move(handlers)).wait();
+  INFO((outcome.status ? "" : outcome.status.error().message));
+  REQUIRE(outcome.status.has_value());
+  return outcome;
+}
+
+}  // namespace
+
+TEST_CASE("what an older version has is not fetched, though it lies elsewhere") {
+  const Content content(kSize);
+  const Seeder seeder(content);
+  const Outcome outcome = fetched(config_with<MemoryContent>(content, seeder, older_text(content)));
+  CHECK(read_file(content.folder / "got") == content.bytes);
+  CHECK(outcome.progress.bytes_fetched < 40'000);
+  CHECK(outcome.progress.bytes_older + outcome.progress.bytes_fetched == kSize);
+  CHECK(outcome.progress.bytes_reused == outcome.progress.bytes_older);
+}
+
+TEST_CASE("an older version that has all of it leaves nothing to fetch") {
+  const Content content(kSize);
+  const Seeder seeder(content);
+  const Outcome outcome =
+      fetched(config_with<MemoryContent>(content, seeder, std::string(text_of(content.bytes))));
+  CHECK(outcome.progress.bytes_fetched == 0);
+  CHECK(read_file(content.folder / "got") == content.bytes);
+}
+
+TEST_CASE("an older version that shares nothing changes nothing") {
+  const Content content(kSize), other(kSize + 8);
+  const Seeder seeder(content);
+  const Outcome outcome =
+      fetched(config_with<MemoryContent>(content, seeder, std::string(text_of(other.bytes))));
+  CHECK(outcome.progress.bytes_older == 0);
+  CHECK(outcome.progress.bytes_fetched == kSize);
+  CHECK(read_file(content.folder / "got") == content.bytes);
+}
+
+TEST_CASE(
+    "an older version that changes under us: chunks that do not fit are fetched whole, and "
+    "nobody is banned for it") {
+  const Content content(kSize);
+  const Seeder seeder(content);
+  const Outcome outcome =
+      fetched(config_with<ChangingContent>(content, seeder, older_text(content)));
+  CHECK(read_file(content.folder / "got") == content.bytes);
+  CHECK(outcome.progress.bytes_fetched >= kSize);
+}
+
+TEST_CASE("the older version may be what is replaced") {
+  const Content content(kSize);
+  const Seeder seeder(content);
+  const std::filesystem::path current = content.folder / "got";
+  const std::string older = older_text(content);
+  std::ofstream(current, std::ios::binary).write(older.data(), static_cast<long>(older.size()));
+  net::FetchConfig config = Fetcher::config(content, content.link({seeder.where()}));
+  config.older = [current] { return OldContents::open({current}); };
+  const Outcome outcome = fetched(std::move(config));
+  CHECK(outcome.progress.bytes_fetched < 40'000);
+  CHECK(read_file(current) == content.bytes);
+}
+
+TEST_CASE("what a fetch began it ends with another older version") {
+  const Content content(kSize);
+  const Seeder seeder(content);
+  net::FetchConfig broken = Fetcher::config(content, content.link({seeder.where()}));
+  broken.older = [&]() -> Result<std::unique_ptr<OldContents>> {
+    return OldContents::open({content.folder / "not there"});
+  };
+  const Status failed = Fetcher(broken).wait();
+  REQUIRE_FALSE(failed.has_value());
+  CHECK(failed.error().code == ErrorCode::kUsage);
+  CHECK(failed.error().message.find("not there") != std::string::npos);
+  CHECK_FALSE(std::filesystem::exists(content.folder / "got"));
+  fetched(config_with<MemoryContent>(content, seeder, older_text(content)));
+  CHECK(read_file(content.folder / "got") == content.bytes);
+}
+
+TEST_CASE("several who fetch beside the same older version all end with the same") {
+  const Content content(kSize);
+  const Seeder seeder(content);
+  std::vector<std::unique_ptr<Fetcher>> fetchers;
+  for (int i = 0; i < 4; ++i) {
+    net::FetchConfig config = config_with<MemoryContent>(content, seeder, older_text(content));
+    config.output = content.folder / ("got" + std::to_string(i));
+    fetchers.push_back(std::make_unique<Fetcher>(std::move(config)));
+  }
+  for (int i = 0; i < 4; ++i) {
+    CHECK(fetchers[static_cast<std::size_t>(i)]->wait().has_value());
+    CHECK(read_file(content.folder / ("got" + std::to_string(i))) == content.bytes);
+  }
+}
