@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "crypto/keys.h"
 #include "net/log.h"
 
 namespace p2p::net {
@@ -13,6 +14,7 @@ AnnounceClient::AnnounceClient(
     std::function<void(const std::vector<tracker::PeerRecord>&)> on_found)
     : loop_(loop),
       transport_(transport),
+      swarm_(config.swarm),
       announcer_((config.owners.clear(), std::move(config)), random, Loop::now()),
       timer_(loop,
              [this] {
@@ -159,6 +161,14 @@ bool AnnounceClient::any_refused() const {
                      [](const auto& entry) { return entry.second.refused; });
 }
 
+void AnnounceClient::report(tracker::OwnerNumber owner) {
+  if (!on_report_) return;
+  const OwnerState& state = owners_.at(owner);
+  tracker::Report report = on_report_(!(state.address.psk == open_tracker_key()));
+  report.swarm = swarm_;
+  transport_.send(state.connection, WireMessage(tracker::Message(std::move(report))));
+}
+
 void AnnounceClient::drain() {
   while (auto action = announcer_.poll_action()) {
     if (auto* connect_to = std::get_if<tracker::ConnectOwner>(&*action)) {
@@ -176,6 +186,8 @@ void AnnounceClient::drain() {
       }
     } else if (auto* send = std::get_if<tracker::SendToOwner>(&*action)) {
       transport_.send(owners_.at(send->owner).connection, WireMessage(std::move(send->message)));
+    } else if (const auto* due = std::get_if<tracker::ReportTo>(&*action)) {
+      report(due->owner);
     } else if (auto* found = std::get_if<tracker::FoundPeers>(&*action)) {
       for (const tracker::PeerRecord& peer : found->peers)
         log_debug("owner " + owners_.at(found->owner).address.where.to_string() + " names " +

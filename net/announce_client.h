@@ -34,6 +34,12 @@ class AnnounceClient {
   // Called with an owner that could not be reached, or whose connection broke.
   void set_on_lost(std::function<void(const HostPort&)> on_lost) { on_lost_ = std::move(on_lost); }
 
+  // Called for a Report that an owner has asked for; its swarm is filled in. `trusted`: the owner
+  // is met under a key that the cluster shares, and may know names.
+  void set_on_report(std::function<tracker::Report(bool trusted)> on_report) {
+    on_report_ = std::move(on_report);
+  }
+
   // Is this one of our connections to an owner?
   bool owns(ConnectionId id) const { return by_connection_.contains(id); }
   void on_opened(ConnectionId id);
@@ -66,10 +72,12 @@ class AnnounceClient {
   void lost(tracker::OwnerNumber owner, const Error& why);
   tracker::OwnerNumber number_of(const OwnerAddress& owner);
   void close(OwnerState& owner);
+  void report(tracker::OwnerNumber owner);
   void drain();
 
   Loop& loop_;
   Transport& transport_;
+  SwarmId swarm_;
   std::map<tracker::OwnerNumber, OwnerState> owners_;
   tracker::OwnerNumber next_number_ = 0;
   std::map<ConnectionId, tracker::OwnerNumber> by_connection_;
@@ -77,6 +85,7 @@ class AnnounceClient {
   Timer timer_;
   std::function<void(const std::vector<tracker::PeerRecord>&)> on_found_;
   std::function<void(const HostPort&)> on_lost_;
+  std::function<tracker::Report(bool)> on_report_;
   bool stopped_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -39,10 +39,24 @@ tracker::AnnouncerConfig HostedSwarm::announcer_config() const {
 
 AnnounceClient& HostedSwarm::announce_to(const std::vector<OwnerAddress>& ranked,
                                          tracker::AnnouncerConfig config) {
-  return announcers_.emplace_back(
+  AnnounceClient& added = announcers_.emplace_back(
       loop_, transport_, ranked, std::move(config),
       random_.fork("announcer " + std::to_string(announcers_.size())),
       [this](const std::vector<tracker::PeerRecord>& found) { add_candidates(found); });
+  added.set_on_report([this](bool trusted) { return report(trusted); });
+  return added;
+}
+
+tracker::Report HostedSwarm::report(bool with_name) {
+  const ContentIo* content = session_.content();
+  if (!session_.running() || content == nullptr) return {};
+  const peer::Swarm& swarm = session_.swarm();
+  tracker::Report report =
+      report_.make(swarm.have(), content->layout.total_bytes, session_.received_bytes(),
+                   swarm.stats().sent_bytes, Loop::now());
+  if (with_name && content->manifest->name.size() <= tracker::kMaxReportNameBytes)
+    report.name = content->manifest->name;
+  return report;
 }
 
 void HostedSwarm::announce_to_table(tracker::AnnouncerConfig config, GossipService& gossip,

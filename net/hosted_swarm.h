@@ -11,6 +11,7 @@
 #include "net/announce_client.h"
 #include "net/gossip_service.h"
 #include "net/owner_service.h"
+#include "net/swarm_report.h"
 #include "net/swarm_session.h"
 
 namespace p2p::net {
@@ -56,6 +57,7 @@ class HostedSwarm {
   void doubt_owner(const HostPort& where);
   void add_candidates(const std::vector<tracker::PeerRecord>& found);
   void tell_own_table(OwnerService& table);
+  tracker::Report report(bool with_name);
 
   Loop& loop_;
   Transport& transport_;
@@ -67,6 +69,7 @@ class HostedSwarm {
   Random random_;
   SwarmSession session_;
   std::deque<AnnounceClient> announcers_;  // which stay where they are
+  SwarmReport report_;
   GossipService* gossip_ = nullptr;
   AnnounceClient* table_announcer_ = nullptr;  // of announcers_
   // Complete, and percent, as our own table knows it.

@@ -28,6 +28,12 @@ class OwnerService {
 
   void forget_self(const SwarmId& swarm) { owner_.forget_self(swarm); }
 
+  // Somebody looks at the swarm (tracker/owner.h).
+  void watch(const SwarmId& swarm) {
+    owner_.watch(swarm, Loop::now());
+    drain();
+  }
+
   const tracker::Owner& owner() const { return owner_; }
   const RedisStore* store() const { return store_ ? &*store_ : nullptr; }
 

@@ -87,6 +87,8 @@ class SwarmSession {
   void stop();
 
   bool running() const { return swarm_.has_value(); }
+  // What start() was given; null before.
+  const ContentIo* content() const { return io_.get(); }
   const peer::Swarm& swarm() const { return *swarm_; }
   std::size_t neighbours() const { return book_.neighbours(); }
   std::size_t wanted() const { return book_.wanted(); }

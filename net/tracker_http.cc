@@ -3,12 +3,30 @@
 #include <utility>
 
 #include "net/metrics.h"
+#include "net/page_files.h"
 
 namespace p2p::net {
+namespace {
+
+const HttpHeaders kNeverKept = {{"Cache-Control", "no-store"}};
+constexpr char kJson[] = "application/json";
+// Of its own files and nothing else.
+constexpr char kPagePolicy[] =
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+std::string type_of(std::string_view file) {
+  if (file.ends_with(".css")) return "text/css; charset=utf-8";
+  if (file.ends_with(".svg")) return "image/svg+xml";
+  if (file.ends_with(".js")) return "text/javascript; charset=utf-8";
+  return "text/html; charset=utf-8";
+}
+
+}  // namespace
 
 Result<std::unique_ptr<TrackerHttp>> TrackerHttp::start(Loop& loop, Node& node,
                                                         TrackerHttpConfig config) {
-  std::unique_ptr<TrackerHttp> http(new TrackerHttp(node));
+  std::unique_ptr<TrackerHttp> http(new TrackerHttp(loop, node));
   auto handler = [raw = http.get()](const HttpRequest& request, HttpReply reply) {
     raw->answer(request, std::move(reply));
   };
@@ -18,7 +36,7 @@ Result<std::unique_ptr<TrackerHttp>> TrackerHttp::start(Loop& loop, Node& node,
 }
 
 void TrackerHttp::answer(const HttpRequest& request, HttpReply reply) {
-  const HttpHeaders never_kept = {{"Cache-Control", "no-store"}};
+  const HttpHeaders never_kept = kNeverKept;
   if (request.path == "/metrics")
     return reply.send(200, kMetricsContentType, metrics(), never_kept);
   if (request.path == "/healthz") return reply.text(200, "ok", never_kept);
@@ -26,7 +44,29 @@ void TrackerHttp::answer(const HttpRequest& request, HttpReply reply) {
     const std::string why = not_ready();
     return reply.text(why.empty() ? 200 : 503, why.empty() ? "ready" : why, never_kept);
   }
-  reply.text(404, "there is /metrics, /healthz and /readyz");
+  constexpr std::string_view kApi = "/api/";
+  if (request.path.starts_with(kApi))
+    return answer_api(std::string_view(request.path).substr(kApi.size()), std::move(reply));
+  const std::string_view name =
+      request.path == "/" ? "page.html" : std::string_view(request.path).substr(1);
+  for (const PageFile& file : page_files())
+    if (file.name == name)
+      return reply.send(200, type_of(name), std::string(file.content),
+                        {{"Cache-Control", "no-cache"},
+                         {"Content-Security-Policy", kPagePolicy},
+                         {"Referrer-Policy", "no-referrer"}});
+  reply.text(404, "there is /, /metrics, /healthz and /readyz");
+}
+
+void TrackerHttp::answer_api(std::string_view path, HttpReply reply) {
+  constexpr std::string_view kSwarms = "swarms";
+  if (path == kSwarms) return reply.send(200, kJson, api_.swarms(), kNeverKept);
+  if (path.starts_with(kSwarms) && path.substr(kSwarms.size()).starts_with('/')) {
+    if (auto swarm = api_.swarm(path.substr(kSwarms.size() + 1)))
+      return reply.send(200, kJson, *std::move(swarm), kNeverKept);
+    return reply.text(404, "nobody is in such a swarm", kNeverKept);
+  }
+  reply.text(404, "there is /api/swarms and /api/swarms/ID");
 }
 
 std::string TrackerHttp::not_ready() const {

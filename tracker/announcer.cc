@@ -81,6 +81,7 @@ void Announcer::on_owner_connected(OwnerNumber owner, Time now) {
   link->state = State::kConnected;
   link->accepted = false;
   link->told_complete = false;
+  link->report_at = kNever;
   link->interval = kDefaultInterval;
   link->hungry_wait = kHungryInterval;
   announce(*link, Event::kStarted);
@@ -101,6 +102,8 @@ void Announcer::on_message(OwnerNumber owner, const Message& message, Time now) 
     if (handout->swarm == config_.swarm) on_handout(*link, *handout);
   } else if (const auto* refusal = std::get_if<Refusal>(&message)) {
     if (refusal->swarm == config_.swarm) on_refusal(*link, *refusal);
+  } else if (const auto* watch = std::get_if<Watch>(&message)) {
+    if (watch->swarm == config_.swarm) on_watch(*link, *watch);
   } else {
     give_up(*link, "it sent a message that owners do not send");
   }
@@ -116,6 +119,19 @@ void Announcer::on_handout(OwnerLink& link, const Handout& handout) {
   link.retry = kFirstRetry;
   link.interval = std::clamp(handout.interval, kMinInterval, kMaxInterval);
   settle();
+}
+
+void Announcer::on_watch(OwnerLink& link, const Watch& watch) {
+  if (!link.accepted) return;
+  link.watched_until = now_ + std::min(watch.lease, kMaxWatchLease);
+  if (link.report_at == kNever) report(link);
+}
+
+// Now, and again after the interval while somebody looks.
+void Announcer::report(OwnerLink& link) {
+  link.report_at = now_ + kReportInterval;
+  if (link.report_at > link.watched_until) link.report_at = kNever;
+  actions_.push_back(ReportTo{link.number});
 }
 
 void Announcer::on_refusal(OwnerLink& link, const Refusal& refusal) {
@@ -186,7 +202,7 @@ Time Announcer::due(const OwnerLink& link) const {
 Time Announcer::next_timeout() const {
   Time next = kNever;
   if (stopped_) return next;
-  for (const OwnerLink& link : links_) next = std::min(next, due(link));
+  for (const OwnerLink& link : links_) next = std::min({next, due(link), link.report_at});
   return next;
 }
 
@@ -194,6 +210,7 @@ void Announcer::on_timeout(Time now) {
   now_ = std::max(now_, now);
   if (stopped_) return;
   for (OwnerLink& link : links_) {
+    if (link.report_at <= now_) report(link);
     if (due(link) > now_) continue;
     if (link.state == State::kWaiting) {
       connect(link);
@@ -239,6 +256,7 @@ void Announcer::fail(OwnerLink& link) {
   link.failed = true;
   link.accepted = false;
   link.awaiting = false;
+  link.report_at = kNever;
   link.retry_at = now_ + jittered(link.retry);
   link.retry = std::min(2 * link.retry, kLastRetry);
   settle();

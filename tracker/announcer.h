@@ -72,8 +72,12 @@ struct FoundPeers {
   OwnerNumber owner;
   std::vector<PeerRecord> peers;
 };
+// Send this owner a Report of the swarm, as it is now.
+struct ReportTo {
+  OwnerNumber owner;
+};
 using AnnouncerAction =
-    std::variant<ConnectOwner, DisconnectOwner, LeaveOwner, SendToOwner, FoundPeers>;
+    std::variant<ConnectOwner, DisconnectOwner, LeaveOwner, SendToOwner, FoundPeers, ReportTo>;
 
 class Announcer {
  public:
@@ -131,11 +135,15 @@ class Announcer {
     bool told_complete = false;  // an announce said so
     Duration interval = kDefaultInterval;
     Duration hungry_wait = kHungryInterval;
+    // It has asked for reports up to the first; the next is due at the second.
+    Time watched_until = Time::min(), report_at = kNever;
   };
 
   OwnerLink* find(OwnerNumber owner);
   bool is_hungry() const { return wanted_ > 0 && !complete_; }
   Time due(const OwnerLink& link) const;
+  void on_watch(OwnerLink& link, const Watch& watch);
+  void report(OwnerLink& link);
   void settle();
   void connect(OwnerLink& link);
   void leave(OwnerLink& link);

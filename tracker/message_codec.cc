@@ -7,12 +7,21 @@
 namespace p2p::tracker {
 namespace {
 
-enum : std::uint64_t { kAnnounce = 1, kLookup = 2, kHandout = 3, kRefusal = 4 };
+enum : std::uint64_t {
+  kAnnounce = 1,
+  kLookup = 2,
+  kHandout = 3,
+  kRefusal = 4,
+  kWatch = 5,
+  kReport = 6
+};
 
 constexpr std::uint32_t kAnnounceElements = 10;
 constexpr std::uint32_t kLookupElements = 3;
 constexpr std::uint32_t kHandoutElements = 4;
 constexpr std::uint32_t kRefusalElements = 3;
+constexpr std::uint32_t kWatchElements = 3;
+constexpr std::uint32_t kReportElements = 9;
 constexpr std::uint32_t kPeerElements = 3;
 constexpr std::uint32_t kPeerElementsWithShare = 2;
 
@@ -64,6 +73,23 @@ void write(CanonicalWriter& writer, const Handout& handout) {
 void write(CanonicalWriter& writer, const Refusal& refusal) {
   write_head(writer, kRefusalElements, kRefusal, refusal.swarm);
   writer.str(refusal.text);
+}
+
+void write(CanonicalWriter& writer, const Watch& watch) {
+  write_head(writer, kWatchElements, kWatch, watch.swarm);
+  writer.uint(static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(watch.lease).count()));
+}
+
+void write(CanonicalWriter& writer, const Report& report) {
+  write_head(writer, kReportElements, kReport, report.swarm);
+  writer.str(report.name);
+  writer.uint(report.bytes);
+  writer.uint(report.chunks);
+  writer.uint(report.have_chunks);
+  writer.uint(report.down_rate);
+  writer.uint(report.up_rate);
+  writer.bin(report.columns);
 }
 
 std::uint8_t read_want(CanonicalReader& reader) {
@@ -128,9 +154,34 @@ Refusal read_refusal(CanonicalReader& reader) {
   return refusal;
 }
 
+Watch read_watch(CanonicalReader& reader) {
+  constexpr auto kMaxMs =
+      std::chrono::duration_cast<std::chrono::milliseconds>(kMaxWatchLease).count();
+  Watch watch;
+  watch.swarm = read_swarm(reader);
+  watch.lease = std::chrono::milliseconds(reader.uint(kMaxMs, "lease_ms"));
+  return watch;
+}
+
+Report read_report(CanonicalReader& reader) {
+  Report report;
+  report.swarm = read_swarm(reader);
+  report.name = std::string(reader.str(kMaxReportNameBytes, "name"));
+  report.bytes = reader.uint(kMaxReportedBytes, "bytes");
+  report.chunks = static_cast<std::uint32_t>(reader.uint(kMaxChunks, "chunks"));
+  report.have_chunks = static_cast<std::uint32_t>(reader.uint(report.chunks, "have_chunks"));
+  report.down_rate = reader.uint(kMaxReportedRate, "down_rate");
+  report.up_rate = reader.uint(kMaxReportedRate, "up_rate");
+  const ByteView columns = reader.bin(kReportColumns, "columns");
+  if (columns.size() != column_count(report.chunks))
+    reader.fail("columns", "not as many as the chunks have");
+  report.columns.assign(columns.begin(), columns.end());
+  return report;
+}
+
 Message read_message(CanonicalReader& reader) {
   const std::uint32_t elements = reader.array(kAnnounceElements, "message");
-  const std::uint64_t number = reader.uint(kRefusal, "message number");
+  const std::uint64_t number = reader.uint(kReport, "message number");
   const auto expect = [&](std::uint32_t count) {
     if (elements != count) reader.fail("message", "too many or too few elements");
   };
@@ -147,6 +198,12 @@ Message read_message(CanonicalReader& reader) {
     case kRefusal:
       expect(kRefusalElements);
       return read_refusal(reader);
+    case kWatch:
+      expect(kWatchElements);
+      return read_watch(reader);
+    case kReport:
+      expect(kReportElements);
+      return read_report(reader);
     default:
       reader.fail("message number", "unknown");
       return {};

@@ -27,6 +27,16 @@ inline constexpr std::uint8_t kFullPercent = 100;
 // nor a peer to keep, one outside these bounds.
 inline constexpr Duration kMinInterval = std::chrono::seconds(5);
 inline constexpr Duration kMaxInterval = std::chrono::hours(1);
+// While somebody looks at a swarm, its owner asks peers to report on themselves, for so long from
+// the last time it asked; they do once in an interval. A report has the chunks in columns, each a
+// run of them: enough for a picture, and bounded whatever the content.
+inline constexpr Duration kReportInterval = std::chrono::seconds(2);
+inline constexpr Duration kMaxWatchLease = std::chrono::minutes(1);
+inline constexpr std::size_t kReportColumns = 64;
+inline constexpr std::uint8_t kFullColumn = 255;
+inline constexpr std::size_t kMaxReportNameBytes = 255;
+inline constexpr std::uint64_t kMaxReportedBytes = std::uint64_t{kMaxChunks} * kMaxChunkBytes;
+inline constexpr std::uint64_t kMaxReportedRate = std::uint64_t{1} << 40;
 // The largest message, a Handout of kMaxPeersInMessage IPv6 peers, takes 1194 bytes.
 inline constexpr std::size_t kMaxTrackerMessageBytes = 2048;
 
@@ -81,7 +91,34 @@ struct Refusal {
   bool operator==(const Refusal&) const = default;
 };
 
-using Message = std::variant<Announce, Lookup, Handout, Refusal>;
+// An owner to a peer that is announced there: somebody looks, report for so long. Not answered but
+// by Reports.
+struct Watch {
+  SwarmId swarm;
+  Duration lease{0};  // whole milliseconds, at most kMaxWatchLease
+  bool operator==(const Watch&) const = default;
+};
+
+// What a peer has, and how fast it is. Sent to an owner that asked for it, and to no other.
+struct Report {
+  SwarmId swarm;
+  std::string
+      name;  // of the content, any bytes; only for an owner that is trusted with it, or empty
+  std::uint64_t bytes = 0;
+  std::uint32_t chunks = 0, have_chunks = 0;
+  std::uint64_t down_rate = 0, up_rate = 0;  // payload bytes a second
+  // For each of column_count(chunks) columns the share of its chunks that the peer has, of
+  // kFullColumn; that exactly where it has all.
+  Bytes columns;
+  bool operator==(const Report&) const = default;
+};
+
+// Column i has the chunks from i * chunks / columns on, up to those of the next.
+inline constexpr std::size_t column_count(std::uint32_t chunks) {
+  return chunks < kReportColumns ? chunks : kReportColumns;
+}
+
+using Message = std::variant<Announce, Lookup, Handout, Refusal, Watch, Report>;
 
 // Canonical msgpack, an array whose first element is the message's number:
 //
@@ -90,6 +127,8 @@ using Message = std::variant<Announce, Lookup, Handout, Refusal>;
 //   Lookup    [2, swarm, want]
 //   Handout   [3, swarm, interval_ms, [[endpoint, complete, far] or [endpoint, have_percent]...]]
 //   Refusal   [4, swarm, text]
+//   Watch     [5, swarm, lease_ms]
+//   Report    [6, swarm, name, bytes, chunks, have_chunks, down_rate, up_rate, columns]
 //
 // A swarm is a binary of 32 bytes. An endpoint is a binary of 6 or 18 bytes: the address in its
 // shortest form (so never an IPv4 address mapped into IPv6), then the port, big-endian.

@@ -41,6 +41,7 @@ void Owner::advance(Time now) {
   table_.expire(now_);
   unfollow_unasked();
   close_useless();
+  if (!watched_.empty()) end_watches();
 }
 
 void Owner::on_timeout(Time now) { advance(now); }
@@ -116,6 +117,8 @@ void Owner::on_message(ConnectionId connection, const Message& message, Time now
     on_announce(connection, found->second, *announce);
   } else if (const auto* lookup = std::get_if<Lookup>(&message)) {
     on_lookup(connection, found->second, *lookup);
+  } else if (const auto* report = std::get_if<Report>(&message)) {
+    on_report(connection, found->second, *report);
   } else {
     forget(connection);
     actions_.push_back(CloseConnection{connection, "a peer sent a message that only owners send"});
@@ -127,7 +130,8 @@ bool Owner::admit(ConnectionId id, Connection& connection, const Message& messag
   if (connection.observed.is_loopback() && !config_.limits_loopback) return true;
   const auto* announce = std::get_if<Announce>(&message);
   const auto* lookup = std::get_if<Lookup>(&message);
-  if (announce == nullptr && lookup == nullptr) return true;
+  const bool reports = std::holds_alternative<Report>(message);
+  if (announce == nullptr && lookup == nullptr && !reports) return true;
   const auto due = static_cast<Duration::rep>(connection.swarms.size() + 1);
   Time& until = connection.announced_until;
   until = std::max(until, now_) + kAnnounceGap / due;
@@ -136,6 +140,7 @@ bool Owner::admit(ConnectionId id, Connection& connection, const Message& messag
     actions_.push_back(CloseConnection{id, "it announces too often, and goes on"});
     return false;
   }
+  if (reports) return until - now_ <= kAnnounceAhead;
   const bool of_address = announces_.allow(connection.observed, now_);
   // The end of an entry is less work than its refusal, and is not answered.
   if (announce != nullptr && announce->event == Event::kStopped) return true;
@@ -228,7 +233,7 @@ void Owner::count(const Message& message) {
 void Owner::send(ConnectionId id, Message message) {
   if (const auto* handout = std::get_if<Handout>(&message))
     ++(handout->interval == Duration::zero() ? stats_.news : stats_.handouts);
-  else
+  else if (std::holds_alternative<Refusal>(message))
     ++stats_.refusals;
   actions_.push_back(SendMessage{id, std::move(message)});
 }

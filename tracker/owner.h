@@ -42,6 +42,10 @@
 //   is written again.
 // - A loopback address means something to the owners of one host only: share_loopback says that all
 //   are.
+//
+// While somebody watches a swarm (watch(), again at least every kWatchFor), its peers here are
+// asked for reports (owner_watch.cc): at most kMaxWatchedPeers of a swarm, the first that there
+// are, and then some by lot. Where nobody does, nothing is asked for and a Report is ignored.
 #pragma once
 
 #include <algorithm>
@@ -99,6 +103,33 @@ inline constexpr Duration kMaxStoredLife =
     std::chrono::duration_cast<Duration>(kMaxInterval * kLifeIntervals);
 // The `connection` of entries that came from the store.
 inline constexpr ConnectionId kFromStore = UINT64_MAX;
+
+inline constexpr Duration kWatchFor = std::chrono::seconds(10);
+inline constexpr std::size_t kMaxWatchedSwarms = 16;
+inline constexpr std::size_t kMaxWatchedPeers = 200;
+inline constexpr std::size_t kMaxWatchedPeersInAll = 1000;
+// Newcomers of a watched swarm are looked for so often; a report that follows the last of its peer
+// sooner is ignored.
+inline constexpr Duration kWatchLook = std::chrono::seconds(1);
+inline constexpr Duration kMinReportGap = std::chrono::seconds(1);
+
+// A peer of a watched swarm.
+struct WatchedPeer {
+  ConnectionId connection;
+  Time asked_until;  // it reports so long
+  std::optional<Report> report = {};
+  Time reported = Time::min();
+  // Of all its reports: what its link has been seen to carry.
+  std::uint64_t best_down = 0, best_up = 0;
+  // Smoothed over some reports.
+  double down = 0, up = 0;
+};
+
+struct WatchedSwarm {
+  Time until;                  // watched so long
+  Time look_at = Time::min();  // for newcomers
+  std::map<PeerId, WatchedPeer> peers = {};
+};
 
 struct OwnerConfig {
   // The interval grows from min to max so that no more than this many announces arrive a second.
@@ -190,6 +221,15 @@ class Owner {
 
   void forget_self(const SwarmId& swarm) { selves_.erase(swarm); }
 
+  // Somebody looks at the swarm. One too many: the one that was looked at longest ago is watched no
+  // more.
+  void watch(const SwarmId& swarm, Time now);
+  // What is known of a swarm that is watched; null where it is not.
+  const WatchedSwarm* watched(const SwarmId& swarm) const {
+    const auto found = watched_.find(swarm);
+    return found == watched_.end() ? nullptr : &found->second;
+  }
+
   // What another owner wrote to the store. Of a swarm that is not followed: ignored.
   void on_stored_peer(const SwarmId& swarm, const StoredPeer& stored, Time expires, Time now,
                       Heard heard = Heard::kAsNews);
@@ -269,6 +309,11 @@ class Owner {
   bool has_self_in(const SwarmId& swarm, std::string_view zone) const;
   Duration draw_interval();
 
+  // owner_watch.cc
+  void on_report(ConnectionId id, const Connection& connection, const Report& report);
+  void ask_for_reports(const SwarmId& swarm, WatchedSwarm& watched);
+  void end_watches();
+
   // owner_store.cc
   void follow(ConnectionId id, const Announce& announce, bool complete);
   bool may_follow(const std::optional<IpAddress>& founder, const IpAddress& observed);
@@ -298,6 +343,8 @@ class Owner {
   // In order of time, which may be earlier than the swarm's true one.
   std::deque<std::pair<Time, SwarmId>> unfollows_;
   OwnerStats stats_;
+  std::map<SwarmId, WatchedSwarm> watched_;
+  std::size_t watched_peers_ = 0;  // of all
   std::deque<OwnerAction> actions_;
 };
 

@@ -63,8 +63,10 @@ Status PeerTable::add(const SwarmId& swarm, const TableEntry& entry, const IpAdd
   added.have_percent = entry.have_percent.value_or(kUnknownPercent);
   added.zone = kNoZone;
   added.gateway = kNoGateway;
+  added.seeds = entry.complete;
   enter_zone(slot, entry.zone);
   join_group(slot, group_of(entry.endpoint, entry.complete));
+  tally(slot, true);
   index_.insert(slot);
   expiries_.set(slot, entry.expires);
   return {};
@@ -77,6 +79,7 @@ Status PeerTable::renew(Slot slot, const TableEntry& entry, const IpAddress& sou
     uncount_use(renewed.source, &Use::entries);
     renewed.source = source;
   }
+  tally(slot, false);
   const std::uint8_t group = group_of(entry.endpoint, entry.complete);
   const Zone* zone = zone_of(slot);
   const bool moves = entry.zone != (zone == nullptr ? std::string_view() : zone->name);
@@ -93,6 +96,7 @@ Status PeerTable::renew(Slot slot, const TableEntry& entry, const IpAddress& sou
   renewed.have_percent = entry.have_percent.value_or(kUnknownPercent);
   renewed.connection = entry.connection;
   renewed.expires = entry.expires;
+  tally(slot, true);
   if (entry.expires < expiries_.due(slot)) expiries_.set(slot, entry.expires);
   return {};
 }
@@ -132,15 +136,61 @@ std::vector<TableEntry> PeerTable::page(const SwarmId& swarm, std::size_t first,
 TableEntry PeerTable::entry_at(Slot slot) const {
   const Entry& entry = at(slot);
   const Zone* zone = zone_of(slot);
-  return TableEntry{
-      entry.peer,
-      entry.endpoint,
-      entry.group % 2 == 1,
-      entry.expires,
-      entry.connection,
-      zone == nullptr ? std::string_view() : zone->name,
-      entry.gateway != kNoGateway,
-      entry.have_percent == kUnknownPercent ? std::nullopt : std::optional(entry.have_percent)};
+  return TableEntry{entry.peer,
+                    entry.endpoint,
+                    entry.group % 2 == 1,
+                    entry.expires,
+                    entry.connection,
+                    zone == nullptr ? std::string_view() : zone->name,
+                    entry.gateway != kNoGateway,
+                    entry.have_percent == kUnknownPercent
+                        ? std::nullopt
+                        : std::optional<std::uint8_t>(entry.have_percent),
+                    entry.seeds};
+}
+
+void PeerTable::tally(Slot slot, bool counts) {
+  const Entry& entry = at(slot);
+  if (entry.seeds) return;
+  Swarm& swarm = swarms_[entry.swarm];
+  const auto add = [counts](std::uint32_t& to, std::uint32_t number) {
+    to = counts ? to + number : to - number;
+  };
+  add(swarm.fetchers, 1);
+  if (entry.group % 2 == 1)
+    add(swarm.finished, 1);
+  else if (entry.have_percent != kUnknownPercent)
+    add(swarm.percent_sum, entry.have_percent);
+}
+
+void PeerTable::set_have_percent(const SwarmId& swarm, const PeerId& peer, std::uint8_t percent) {
+  const Slot slot = find_slot(swarm, peer);
+  if (slot == kNoSlot || at(slot).group % 2 == 1) return;
+  tally(slot, false);
+  at(slot).have_percent = std::min<std::uint8_t>(percent, kFullPercent - 1);
+  tally(slot, true);
+}
+
+SwarmSummary PeerTable::summary_of(const Swarm& swarm) const {
+  std::size_t complete = 0;
+  for (std::size_t group = 1; group < kGroupCount; group += 2)
+    complete += swarm.groups[group].size();
+  return {swarm.id,       size_of(swarm.groups), complete,         swarm.fetchers,
+          swarm.finished, swarm.left_finished,   swarm.percent_sum};
+}
+
+std::optional<SwarmSummary> PeerTable::summary(const SwarmId& swarm) const {
+  const Swarm* found = find_swarm(swarm);
+  if (found == nullptr) return std::nullopt;
+  return summary_of(*found);
+}
+
+std::vector<SwarmSummary> PeerTable::summaries(std::size_t& position, std::size_t count) const {
+  std::vector<SwarmSummary> found;
+  for (; count > 0 && position < swarms_.size(); --count, ++position)
+    if (size_of(swarms_[position].groups) > 0) found.push_back(summary_of(swarms_[position]));
+  if (position >= swarms_.size()) position = 0;
+  return found;
 }
 
 void PeerTable::expire(Time now) {
@@ -351,6 +401,8 @@ void PeerTable::leave_group(Slot slot) {
 void PeerTable::erase(Slot slot) {
   index_.erase(slot);
   dismiss(slot);
+  tally(slot, false);
+  if (!at(slot).seeds && at(slot).group % 2 == 1) ++swarms_[at(slot).swarm].left_finished;
   leave_group(slot);
   leave_zone(slot);
   expiries_.erase(slot);

@@ -72,6 +72,18 @@ struct TableEntry {
   bool gateway = false;  // answered by find(), not heeded by put()
   // Less than kFullPercent; of one that is complete nothing. Empty: not known.
   std::optional<std::uint8_t> have_percent = {};
+  bool seeds =
+      false;  // it was complete at its first put(); answered by find(), not heeded by put()
+};
+
+// How far a swarm is. Its fetchers are the peers that were not complete when they came.
+struct SwarmSummary {
+  SwarmId swarm;
+  std::size_t peers = 0, complete = 0;
+  std::size_t fetchers = 0;
+  std::size_t finished = 0;       // of those the ones that are complete now
+  std::size_t left_finished = 0;  // fetchers that became complete and are gone, ever
+  std::uint64_t percent_sum = 0;  // of the other fetchers, where it is known
 };
 
 class PeerTable {
@@ -121,6 +133,15 @@ class PeerTable {
   bool appoint(const SwarmId& swarm, const PeerId& peer, bool starving, Time now);
   void dismiss(const SwarmId& swarm, const PeerId& peer);
 
+  // Of one that is not complete, between its announces.
+  void set_have_percent(const SwarmId& swarm, const PeerId& peer, std::uint8_t percent);
+
+  // In O(1).
+  std::optional<SwarmSummary> summary(const SwarmId& swarm) const;
+  // Of up to `count` swarms from `position` on, which moves on, and is 0 again after the last. New
+  // ones may stand anywhere.
+  std::vector<SwarmSummary> summaries(std::size_t& position, std::size_t count) const;
+
   std::size_t zone_size(const SwarmId& swarm, const PeerId& peer) const;  // of the peer's
   std::size_t zone_count() const { return zone_of_name_.size(); }
   std::size_t swarm_size(const SwarmId& swarm) const;
@@ -140,7 +161,7 @@ class PeerTable {
   static constexpr Slot kNoSlot = UINT32_MAX;
   static constexpr std::uint32_t kNoZone = UINT32_MAX;
   static constexpr std::uint32_t kNoGateway = UINT32_MAX;
-  static constexpr std::uint8_t kUnknownPercent = UINT8_MAX;
+  static constexpr std::uint8_t kUnknownPercent = 127;
   static constexpr std::size_t kSlotsPerBlock = 256;
   // The members of a swarm stand in one list for each way of being asked for, so that a draw never
   // meets one that it must not take. Even numbers: incomplete; the odd one after each: complete.
@@ -151,7 +172,8 @@ class PeerTable {
     Endpoint endpoint;
     IpAddress source;  // its network()
     std::uint8_t group = 0;
-    std::uint8_t have_percent = kUnknownPercent;
+    std::uint8_t have_percent : 7 = kUnknownPercent;
+    bool seeds : 1 = false;
     std::uint32_t swarm = 0;
     std::uint32_t position = 0;  // in its group's list; of a free slot: the next free slot
     std::uint32_t zone = kNoZone;
@@ -169,6 +191,9 @@ class PeerTable {
     std::vector<Slot> gateways;  // of all its zones
     std::size_t zones = 0;
     IpAddress founder;  // its network()
+    // As in SwarmSummary.
+    std::uint32_t fetchers = 0, finished = 0, left_finished = 0;
+    std::uint32_t percent_sum = 0;
   };
   struct Use {
     std::uint32_t entries = 0, swarms = 0;
@@ -223,6 +248,9 @@ class PeerTable {
   void uncount_use(const IpAddress& network, std::uint32_t Use::*counted);
   std::uint32_t take_swarm(const SwarmId& id, const IpAddress& founder);
   Slot take_slot();
+  // Counts the entry in its swarm's summary, or no more: before and after it changes.
+  void tally(Slot slot, bool counts);
+  SwarmSummary summary_of(const Swarm& swarm) const;
   TableEntry entry_at(Slot slot) const;
   void join_group(Slot slot, std::uint8_t group);
   void leave_group(Slot slot);

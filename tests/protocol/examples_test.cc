@@ -174,6 +174,10 @@ TEST_CASE("the page's messages are ours") {
   handout.interval = std::chrono::seconds(30);
   handout.peers = {{*Endpoint::parse("[2001:db8::1]:40000"), true, false}};
   require_on_page(announce_body(handout));
+  const SwarmId watched = handout.swarm;
+  require_on_page(announce_body(tracker::Watch{watched, std::chrono::seconds(10)}));
+  require_on_page(
+      announce_body(tracker::Report{watched, "a.iso", 300'000, 3, 2, 1000, 2000, {255, 0, 128}}));
 
   Bitfield have(10);
   have.set(0);

@@ -127,6 +127,7 @@ class World {
     owner_->on_connected(connection, peer_id(peer), host(peer), now_);
     peers_[peer].announcer->on_owner_connected(0, now_);
   }
+  void act(std::uint32_t, const ReportTo&) { FAIL("nobody looks"); }
   void act(std::uint32_t, const LeaveOwner&) { FAIL("there is no other owner"); }
   void act(std::uint32_t peer, const DisconnectOwner&) {
     const auto connection = std::exchange(peers_[peer].connection, std::nullopt);

@@ -67,6 +67,11 @@ std::vector<Write> handout_fields() {
           array({array({binary(kSomeEndpoint), boolean(true), boolean(false)})})};
 }
 std::vector<Write> refusal_fields() { return {number(4), binary(kSomeSwarm), text("full")}; }
+std::vector<Write> watch_fields() { return {number(5), binary(kSomeSwarm), number(10000)}; }
+std::vector<Write> report_fields() {
+  return {number(6), binary(kSomeSwarm), text("a.iso"), number(300'000),      number(3),
+          number(2), number(1000),       number(2000),  binary({255, 0, 128})};
+}
 
 bool is_read(std::vector<Write> fields, std::size_t replaced, Write by) {
   fields[replaced] = std::move(by);
@@ -104,6 +109,9 @@ TEST_CASE("the encoding of an announce and a handout is fixed") {
   CHECK(encode(Handout{swarm, 30s, {{endpoint("10.0.0.1:8080"), true}}}) ==
         written(array(handout_fields())));
   CHECK(encode(Refusal{swarm, "full"}) == written(array(refusal_fields())));
+  CHECK(encode(Watch{swarm, 10s}) == written(array(watch_fields())));
+  CHECK(encode(Report{swarm, "a.iso", 300'000, 3, 2, 1000, 2000, {255, 0, 128}}) ==
+        written(array(report_fields())));
 }
 
 TEST_CASE("the largest messages are read") {
@@ -211,6 +219,32 @@ TEST_CASE("a handout, lookup or refusal with a value out of its bounds is refuse
   CHECK_FALSE(is_read(refusal_fields(), 2, text(std::string(201, 'x'))));
 }
 
+TEST_CASE("a watch or a report with a value out of its bounds is refused") {
+  CHECK(is_read(watch_fields(), 2, number(60'000)));
+  CHECK_FALSE(is_read(watch_fields(), 2, number(60'001)));
+  const auto is_report = [](std::size_t field, Write by) {
+    return is_read(report_fields(), field, std::move(by));
+  };
+  CHECK(is_report(2, text("")));
+  CHECK(is_report(2, text(std::string(255, '\xff'))));
+  CHECK_FALSE(is_report(2, text(std::string(256, 'x'))));
+  CHECK(is_report(3, number(kMaxReportedBytes)));
+  CHECK_FALSE(is_report(3, number(kMaxReportedBytes + 1)));
+  CHECK_FALSE(is_report(4, number(1)));  // fewer than it has
+  CHECK_FALSE(is_report(5, number(4)));
+  for (const std::size_t rate : {6, 7}) {
+    CHECK(is_report(rate, number(kMaxReportedRate)));
+    CHECK_FALSE(is_report(rate, number(kMaxReportedRate + 1)));
+  }
+  for (const std::size_t columns : {0, 2, 4, 64, 65})
+    CHECK_FALSE(is_report(8, binary(Bytes(columns, 1))));
+  auto large = report_fields();
+  large[4] = number(kMaxChunks);
+  CHECK(is_read(large, 8, binary(Bytes(64, 1))));
+  CHECK_FALSE(is_read(large, 8, binary(Bytes(63, 1))));
+  CHECK_FALSE(is_read(large, 4, number(kMaxChunks + 1)));
+}
+
 TEST_CASE("a peer of a handout says how much it has, or only whether it is complete") {
   const Handout handout{swarm_id(1),
                         30s,
@@ -274,7 +308,8 @@ TEST_CASE("an endpoint that nobody can dial or that has two spellings is refused
 
 TEST_CASE("fields of another type, missing, added or under another number are refused") {
   const std::vector<std::vector<Write>> messages = {announce_fields(), lookup_fields(),
-                                                    handout_fields(), refusal_fields()};
+                                                    handout_fields(),  refusal_fields(),
+                                                    watch_fields(),    report_fields()};
   for (const auto& fields : messages) {
     CHECK(decode(written(array(fields))).has_value());
     for (std::size_t field = 0; field < fields.size(); ++field) {
@@ -288,7 +323,7 @@ TEST_CASE("fields of another type, missing, added or under another number are re
     auto added = fields;
     added.push_back(number(0));
     CHECK_FALSE(decode(written(array(added))).has_value());
-    for (const std::uint64_t unknown : {0, 5, 127, 255})
+    for (const std::uint64_t unknown : {0, 7, 127, 255})
       CHECK_FALSE(is_read(fields, 0, number(unknown)));
   }
   CHECK_FALSE(decode(written(array({}))).has_value());

@@ -299,3 +299,77 @@ TEST_CASE("the same seed gives the same samples") {
     CHECK(a.sample(kSwarm, kStranger, kElsewhere, 50) ==
           b.sample(kSwarm, kStranger, kElsewhere, 50));
 }
+
+TEST_CASE("a swarm's summary is that of its entries, whatever comes and goes") {
+  Random random(5);
+  PeerTable table({}, Random(1));
+  const SwarmId swarm = swarm_id(1);
+  struct Known {
+    bool seeds, complete;
+    std::uint8_t percent;
+  };
+  std::map<std::uint64_t, Known> known;
+  std::size_t left_finished = 0;
+  for (int round = 0; round < 2000; ++round) {
+    const std::uint64_t number = random.below(30);
+    const auto found = known.find(number);
+    const bool complete = random.chance(0.3);
+    const auto percent = static_cast<std::uint8_t>(random.below(100));
+    if (found != known.end() && random.chance(0.3)) {
+      left_finished += !found->second.seeds && found->second.complete;
+      table.remove(swarm, peer_id(number));
+      known.erase(found);
+      if (known.empty()) left_finished = 0;
+    } else if (found != known.end() && random.chance(0.3)) {
+      table.set_have_percent(swarm, peer_id(number), percent);
+      if (!found->second.complete) found->second.percent = percent;
+    } else {
+      TableEntry entry;
+      entry.peer = peer_id(number);
+      entry.endpoint = {host(static_cast<std::uint32_t>(number)), 1};
+      entry.complete = complete;
+      entry.expires = kNever;
+      if (!complete) entry.have_percent = percent;
+      REQUIRE(table.put(swarm, entry, host(1)));
+      known[number] = {found == known.end() ? complete : found->second.seeds, complete, percent};
+    }
+    SwarmSummary expected{swarm};
+    for (const auto& [peer, of] : known) {
+      ++expected.peers;
+      expected.complete += of.complete;
+      if (of.seeds) continue;
+      ++expected.fetchers;
+      expected.finished += of.complete;
+      if (!of.complete) expected.percent_sum += of.percent;
+    }
+    const auto summary = table.summary(swarm);
+    REQUIRE(summary.has_value() == !known.empty());
+    CHECK(table.complete_count() == expected.complete);
+    if (!summary) continue;
+    CHECK(summary->peers == expected.peers);
+    CHECK(summary->complete == expected.complete);
+    CHECK(summary->fetchers == expected.fetchers);
+    CHECK(summary->finished == expected.finished);
+    CHECK(summary->percent_sum == expected.percent_sum);
+    CHECK(summary->left_finished == left_finished);
+  }
+}
+
+TEST_CASE("summaries of all swarms come bit by bit") {
+  PeerTable table({}, Random(1));
+  for (std::uint64_t number = 0; number < 25; ++number) {
+    TableEntry entry;
+    entry.peer = peer_id(number);
+    entry.endpoint = {host(1), 1};
+    entry.expires = kNever;
+    REQUIRE(table.put(swarm_id(number), entry, host(1)));
+  }
+  table.remove(swarm_id(3), peer_id(3));
+  std::size_t position = 0;
+  std::set<SwarmId> found;
+  do {
+    for (const SwarmSummary& of : table.summaries(position, 10))
+      CHECK(found.insert(of.swarm).second);
+  } while (position != 0);
+  CHECK(found.size() == 24);
+}

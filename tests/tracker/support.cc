@@ -52,7 +52,7 @@ Announce announce_of(const SwarmId& swarm, Event event, std::uint16_t port, std:
 Message random_message(Random& random) {
   const SwarmId swarm = random_swarm(random);
   const auto want = static_cast<std::uint8_t>(random.below(kMaxPeersInMessage + 1));
-  switch (random.below(4)) {
+  switch (random.below(6)) {
     case 0: {
       Announce announce = announce_of(swarm, static_cast<Event>(random.below(4)),
                                       static_cast<std::uint16_t>(random.next()), want);
@@ -72,6 +72,23 @@ Message random_message(Random& random) {
       for (auto i = random.below(kMaxPeersInMessage + 1); i > 0; --i)
         handout.peers.push_back({random_endpoint(random), random.chance(0.5), random.chance(0.5)});
       return handout;
+    }
+    case 3:
+      return Watch{swarm, std::chrono::milliseconds(random.below(60'001))};
+    case 4: {
+      Report report;
+      report.swarm = swarm;
+      for (auto i = random.below(kMaxReportNameBytes + 1); i > 0; --i)
+        report.name.push_back(static_cast<char>(random.next()));
+      report.bytes = random.below(kMaxReportedBytes + 1);
+      report.chunks = static_cast<std::uint32_t>(
+          random.below(random.chance(0.5) ? 2 * kReportColumns : kMaxChunks + 1));
+      report.have_chunks = static_cast<std::uint32_t>(random.below(report.chunks + 1));
+      report.down_rate = random.below(kMaxReportedRate + 1);
+      report.up_rate = random.below(kMaxReportedRate + 1);
+      for (auto i = column_count(report.chunks); i > 0; --i)
+        report.columns.push_back(static_cast<std::uint8_t>(random.next()));
+      return report;
     }
     default: {
       Refusal refusal{swarm, {}};

@@ -91,7 +91,7 @@ Result<int> track(const TrackerOptions& options) {
   net::log_info("tracking on " + local.to_string() +
                 (open ? ", open to all" : ", closed by the cluster key") + "; stop with Ctrl-C");
   if (const auto http = daemon.http())
-    net::log_info("metrics at http://" + http->to_string() + "/metrics");
+    net::log_info("its page at http://" + http->to_string() + "/, metrics at /metrics");
   notify_service(ServiceState::kReady);
   daemon.run();
   return kOk;
@@ -132,7 +132,7 @@ void add_tracker(CLI::App& app, Run& run) {
       ->capture_default_str()
       ->check(CLI::Range(0u, net::kMaxHandshakesPerSecond));
   add_flag_option(*command, "--http", options->http,
-                  "ADDR:PORT to answer HTTP on: /metrics for Prometheus, /healthz, /readyz. Off by "
+                  "ADDR:PORT to answer HTTP on: a page at /, /metrics, /healthz, /readyz. Off by "
                   "default: whoever reaches it may read it");
   add_list_option(
       *command, "--http-host", options->http_hosts,
