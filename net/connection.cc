@@ -17,6 +17,7 @@ Connection::Connection(Lane& lane, ConnectionId id, Endpoint remote, bool outbou
                      std::move(handshake));
   P2P_CHECK(uv_tcp_init(lane_.loop().raw(), &socket_) == 0);
   socket_.data = this;
+  set_limits();
 }
 
 Connection::~Connection() { P2P_CHECK(closed_); }
@@ -114,7 +115,8 @@ void Connection::finish() {
     unread_ = {};
     placed_.reset();
     inbox_.clear();
-    if (lagging_) read_on();  // to read, and throw away, what keeps the other side from closing
+    if (lagging_ || std::exchange(held_down_, false))
+      read_on();  // to read, and throw away, what keeps the other side from closing
     lane_.close_soon(weak_from_this());
   }
   if (writing_ || !outbox_.empty() || shut_) return;
@@ -127,10 +129,34 @@ void Connection::finish() {
     close(Error{ErrorCode::kIo, "closed"});
 }
 
+void Connection::set_limits() {
+  const BandwidthLimits& limits = lane_.limits();
+  const Time now = Loop::now();
+  up_.set(lane_.bandwidth().up, limits.up, limits.peer_up, now);
+  down_.set(lane_.bandwidth().down, limits.down, limits.peer_down, now);
+}
+
+void Connection::on_limits() {
+  set_limits();
+  on_bandwidth(Flow::kUp);
+  if (!closed_) on_bandwidth(Flow::kDown);
+}
+
+void Connection::on_bandwidth(Flow flow) {
+  if (flow == Flow::kUp) {
+    held_up_ = false;
+    pump();
+  } else if (std::exchange(held_down_, false)) {
+    held_for_ += Loop::now() - held_since_;
+    if (!lagging_) read_on();
+  }
+}
+
 void Connection::close(Error why) {
   if (closed_) return;
   tell_progress();
   closed_ = true;
+  up_.leave();
   unread_ = {};
   Event closed{id_, Closed{std::move(why)}, 0};
   // The last event of a connection: what the writer has of it is told before.

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "crypto/handshake.h"
+#include "net/bandwidth.h"
 #include "net/chunk_inbox.h"
 #include "net/connection_limits.h"
 #include "net/events.h"
@@ -42,6 +43,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // Sends what is waiting, then closes.
   void finish();
   void close(Error why);
+  // The lane's limits are others from now on; or what had to wait for bandwidth may go on.
+  void on_limits();
+  void on_bandwidth(Flow flow);
   // Closes it where no frame was completed since it had read this many, and one has begun.
   void check_frame(std::uint64_t frames);
 
@@ -51,17 +55,19 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool closed() const { return closed_; }
 
  private:
+  void set_limits();
   bool take(int socket);
   void start();
   std::size_t shake_hands(ByteView data);
   void tell(decltype(Event::what) what, std::size_t body_bytes = 0);
   void tell_progress();
 
-  // Reading. It pauses while the control thread lags behind.
+  // Reading. It pauses while the control thread lags behind, and to keep to the limits.
   void read_on();
   void pause();
   // Takes what waits, and reads on.
   void resume();
+  void count_read(std::size_t bytes);
   uv_buf_t place_of_read();
   void on_read(ssize_t count);
   void on_placed_read(std::size_t count);
@@ -72,6 +78,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void keep(ByteView rest);
   // Where one has begun: its end must come in time.
   void watch_frame();
+  void watch_frame_for(Duration time);
   // The rest of the frame that begins so is read to where its payload belongs. False: it is not.
   bool place(ByteView begun);
   // Is there anything against a frame that begins so?
@@ -92,7 +99,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void read_ahead();
   void on_block(const Outbox::Block& block, BufferRef buffer, Status read);
   void pump();
-  void write_next();
+  // How much payload the next write may take along; none: nothing may go yet. It will be pumped.
+  std::optional<std::size_t> payload_to_write();
+  void write_next(std::size_t payload_bytes);
   void on_written(int status);
   void set_not_sent_limit();
 
@@ -125,6 +134,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool frame_watched_ = false;
   std::size_t unconsumed_ = 0;
   bool lagging_ = false;  // the control thread: reading is paused
+  Throttle down_;
+  bool held_down_ = false;  // by it: reading is paused as well
+  Time held_since_{};
+  Duration held_for_{0};  // in all, since the frame is watched
   ChunkInbox inbox_;
   ToldRanges lacks_;                   // the other side, by its word
   std::optional<ChunkData> progress_;  // not told yet
@@ -133,6 +146,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   Outbox outbox_;
   SendPace pace_;
+  Throttle up_;
+  bool held_up_ = false;  // by it: a wake-up is to come
   bool pumps_soon_ = false;
   bool writing_ = false;   // one write at a time: what waits can still be overtaken
   Bytes out_;              // the messages being written

@@ -40,7 +40,17 @@ void Connection::pause() { uv_read_stop(reinterpret_cast<uv_stream_t*>(&socket_)
 
 void Connection::resume() {
   process_unread();
-  if (!closed_ && !lagging_) read_on();
+  if (!closed_ && !lagging_ && !held_down_) read_on();
+}
+
+// Who has not joined sends little, and must be heard in time; who is leaving ends soon.
+void Connection::count_read(std::size_t bytes) {
+  const Time now = Loop::now();
+  if (down_.receive(bytes, now) || budget_ != &kSwarmBudget || finishing_) return;
+  held_down_ = true;
+  held_since_ = now;
+  pause();
+  lane_.wait_for_bandwidth(weak_from_this(), Flow::kDown, down_.due());
 }
 
 void Connection::consumed(std::size_t weight) {
@@ -55,7 +65,8 @@ void Connection::consumed(std::size_t weight) {
 // what it was sent of an unfinished frame, and no byte more. What it was sent of a large one is not
 // copied again for each read: those go behind it.
 uv_buf_t Connection::place_of_read() {
-  const auto at = [](std::uint8_t* to, std::size_t bytes) {
+  const auto at = [this](std::uint8_t* to, std::size_t bytes) {
+    if (down_.limits()) bytes = std::min(bytes, down_.slice());
     return uv_buf_init(reinterpret_cast<char*>(to), static_cast<unsigned>(bytes));
   };
   if (placed_)
@@ -81,6 +92,7 @@ void Connection::on_read(ssize_t count) {
                        absl::StrCat(remote_.to_string(), " closed the connection")});
   if (count < 0)
     return close(socket_error("lost the connection to", remote_, static_cast<int>(count)));
+  if (down_.limits()) count_read(bytes);
   if (placed_) return on_placed_read(bytes);
   if (grown) return process_unread();
   process_and_keep(lane_.read_buffer().first(unread_.size() + bytes));
@@ -152,17 +164,25 @@ Status Connection::check(const FrameHeader& header) const {
 
 void Connection::watch_frame() {
   if (!session_ || lagging_ || frame_watched_ || (unread_.empty() && !placed_)) return;
+  watch_frame_for(lane_.frame_time());
+}
+
+void Connection::watch_frame_for(Duration time) {
   frame_watched_ = true;
-  lane_.watch_frame(weak_from_this(), frames_);
+  held_for_ = Duration{0};
+  held_since_ = Loop::now();
+  lane_.watch_frame(weak_from_this(), frames_, time);
 }
 
 void Connection::check_frame(std::uint64_t frames) {
   frame_watched_ = false;
   if (closed_) return;
-  if (frames_ == frames && !lagging_ && (!unread_.empty() || placed_))
-    return close(Error{ErrorCode::kUnreachable,
-                       absl::StrCat(remote_.to_string(), " stopped in the middle of a message")});
-  watch_frame();
+  if (frames_ != frames || lagging_ || (unread_.empty() && !placed_)) return watch_frame();
+  // What we did not read, to keep to our limits, is not held against it.
+  const Duration held = held_for_ + (held_down_ ? Loop::now() - held_since_ : Duration{0});
+  if (held > Duration::zero()) return watch_frame_for(std::min(held, lane_.frame_time()));
+  close(Error{ErrorCode::kUnreachable,
+              absl::StrCat(remote_.to_string(), " stopped in the middle of a message")});
 }
 
 std::size_t Connection::process(MutableBytes data) {

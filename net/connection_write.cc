@@ -14,6 +14,10 @@ namespace {
 
 // So much that is sent in one turn need not wait for its end.
 constexpr std::size_t kGatheredBytes = 16 * 1024;
+// Messages up to this size together wait for no bandwidth. More are a part of a manifest, or a map
+// of many chunks.
+constexpr std::size_t kUrgentBytes = 4 * 1024;
+constexpr std::size_t kDataOverheadBytes = kFrameOverheadBytes + kDataHeaderBytes;
 
 }  // namespace
 
@@ -111,10 +115,15 @@ void Connection::on_block(const Outbox::Block& block, BufferRef buffer, Status r
 }
 
 void Connection::pump() {
-  while (!closed_ && !writing_ && outbox_.ready()) write_next();
+  while (!closed_ && !writing_ && outbox_.ready()) {
+    const auto payload_bytes = payload_to_write();
+    if (!payload_bytes) break;
+    write_next(*payload_bytes);
+  }
   if (closed_) return;
   read_ahead();
-  if (writing_) return;
+  // To wait for bandwidth is no pause: the pace is to be that of the limit.
+  if (writing_ || held_up_) return;
   pace_.on_idle();
   if (!outbox_.empty()) return;
   out_ = {};  // an idle connection holds no memory
@@ -122,11 +131,29 @@ void Connection::pump() {
   if (finishing_) finish();
 }
 
-void Connection::write_next() {
+std::optional<std::size_t> Connection::payload_to_write() {
+  std::size_t payload_bytes = pace_.ahead_bytes();
+  if (!up_.limits()) return payload_bytes;
+  payload_bytes = std::min(payload_bytes, up_.slice() - kDataOverheadBytes);
+  const std::size_t message_bytes = outbox_.message_bytes();
+  const bool urgent = message_bytes > 0 && message_bytes <= kUrgentBytes;
+  if (urgent && !outbox_.has_data()) return 0;
+  const bool paid = message_bytes > kUrgentBytes
+                        ? up_.pay(message_bytes, Loop::now())
+                        : up_.pay(payload_bytes + kDataOverheadBytes, Loop::now());
+  if (!paid && !std::exchange(held_up_, true))
+    lane_.wait_for_bandwidth(weak_from_this(), Flow::kUp, up_.due());
+  if (!paid) return urgent ? std::optional<std::size_t>(0) : std::nullopt;
+  return message_bytes > kUrgentBytes ? 0 : payload_bytes;
+}
+
+void Connection::write_next(std::size_t payload_bytes) {
   static const Layout kNoLayout{};
   filled_ = outbox_.fill(out_, session_ ? &session_->sealer : nullptr,
-                         io_ ? io_->layout : kNoLayout, pace_.ahead_bytes());
-  pace_.on_write(Loop::now());
+                         io_ ? io_->layout : kNoLayout, payload_bytes);
+  const Time now = Loop::now();
+  if (up_.limits()) up_.spend(out_.size() + filled_.frame.size(), now);
+  pace_.on_write(now);
   std::array<uv_buf_t, 2> parts;
   unsigned count = 0;
   const auto add = [&](std::uint8_t* bytes, std::size_t size) {

@@ -42,6 +42,7 @@ Status Fetch::start() {
   transport.lanes = config_.lanes;
   if (config_.gossip) transport.max_connections = kMaxMemberConnections;
   transport.timeouts = config_.timeouts;
+  transport.limits = config_.limits;
   node_ = std::make_unique<Node>(loop_, std::move(transport));
   if (!config_.manifest_only)
     P2P_TRY(node_->transport().listen(config_.listen.value_or(default_listen_endpoint())));

@@ -20,6 +20,7 @@ struct FetchConfig : DownloadConfig {
   // (in a simulated swarm with slow hosts in it, the last of the others were done a third sooner).
   std::optional<Duration> linger;
   unsigned lanes = 1;
+  BandwidthLimits limits = {};
   ConnectionTimeouts timeouts;
 };
 

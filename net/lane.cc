@@ -1,5 +1,8 @@
 #include "net/lane.h"
 
+#include <algorithm>
+#include <vector>
+
 #include "absl/strings/str_cat.h"
 #include "net/connection.h"
 
@@ -16,6 +19,7 @@ Lane::Lane(LaneConfig config, EventQueue& events, Loop* shared)
       read_buffer_(kReadBufferBytes),
       loop_(shared ? *shared : own_loop_.emplace()) {
   sweep_timer_ = std::make_unique<Timer>(loop_, [this] { sweep(); });
+  bandwidth_timer_ = std::make_unique<Timer>(loop_, [this] { wake_waiting(); });
   if (own_loop_) thread_ = std::thread([this] { loop_.run(); });
 }
 
@@ -36,6 +40,7 @@ void Lane::close_all() {
   for (const auto& [id, connection] : std::exchange(connections_, {}))
     connection->close(Error{ErrorCode::kInterrupted, "stopping"});
   sweep_timer_.reset();
+  bandwidth_timer_.reset();
 }
 
 template <typename Task>
@@ -78,9 +83,29 @@ void Lane::close_soon(std::weak_ptr<Connection> connection) {
   arm_sweep();
 }
 
-void Lane::watch_frame(std::weak_ptr<Connection> connection, std::uint64_t frames) {
-  frames_.push_back({Loop::now() + config_.timeouts.frame, std::move(connection), frames});
+void Lane::watch_frame(std::weak_ptr<Connection> connection, std::uint64_t frames, Duration time) {
+  const Time due = Loop::now() + time;
+  const auto place =
+      std::find_if(frames_.rbegin(), frames_.rend(), [&](const auto& w) { return w.due <= due; });
+  frames_.insert(place.base(), {due, std::move(connection), frames});
   arm_sweep();
+}
+
+void Lane::wait_for_bandwidth(std::weak_ptr<Connection> connection, Flow flow, Time due) {
+  if (!bandwidth_timer_) return;  // all are closing
+  const auto place = for_bandwidth_.emplace(due, Waiting{std::move(connection), flow});
+  if (place == for_bandwidth_.begin()) bandwidth_timer_->arm(due);
+}
+
+void Lane::wake_waiting() {
+  const Time now = Loop::now();
+  while (!for_bandwidth_.empty() && for_bandwidth_.begin()->first <= now + Throttle::kAtOnce) {
+    const Waiting waiting = std::move(for_bandwidth_.begin()->second);
+    for_bandwidth_.erase(for_bandwidth_.begin());
+    const auto connection = waiting.connection.lock();
+    if (connection && !connection->closed()) connection->on_bandwidth(waiting.flow);
+  }
+  if (!for_bandwidth_.empty()) bandwidth_timer_->arm(for_bandwidth_.begin()->first);
 }
 
 void Lane::arm_sweep() {
@@ -136,6 +161,17 @@ void Lane::turn_away(ConnectionId id, int socket, Endpoint remote) {
 
 void Lane::accept(PskList psks) {
   run([this, psks = std::move(psks)] { config_.listen.psks = psks; });
+}
+
+void Lane::limit(BandwidthLimits limits) {
+  run([this, limits] {
+    limits_ = limits;
+    for_bandwidth_.clear();
+    std::vector<std::shared_ptr<Connection>> all;  // one that goes on may end, and be forgotten
+    for (const auto& [id, connection] : connections_) all.push_back(connection);
+    for (const auto& connection : all)
+      if (!connection->closed()) connection->on_limits();
+  });
 }
 
 void Lane::dial(ConnectionId id, Endpoint remote, Secret psk) {

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -16,6 +17,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "base/endpoint.h"
 #include "crypto/handshake.h"
+#include "net/bandwidth.h"
 #include "net/chunk_buffer.h"
 #include "net/connection_limits.h"
 #include "net/disk_thread.h"
@@ -36,6 +38,7 @@ struct LaneConfig {
   std::size_t max_half_open = 1024;
   ConnectionTimeouts timeouts;
   std::shared_ptr<BufferPool> buffers = std::make_shared<BufferPool>();  // lanes may share one
+  std::shared_ptr<Bandwidth> bandwidth = std::make_shared<Bandwidth>();  // lanes must share it
 };
 
 class Lane {
@@ -51,6 +54,8 @@ class Lane {
   void turn_away(ConnectionId id, int socket, Endpoint remote);
   // With one of these, whoever is adopted from now on.
   void accept(PskList psks);
+  // For all its connections, also those that wait under others. The bandwidth has them already.
+  void limit(BandwidthLimits limits);
   void dial(ConnectionId id, Endpoint remote, Secret psk);
   void attach(ConnectionId id, std::shared_ptr<const ContentIo> io);
   void send(ConnectionId id, WireMessage message);
@@ -78,8 +83,14 @@ class Lane {
   void forget(ConnectionId id);
   // Closes it for good at kCloseTimeout, if it is still there.
   void close_soon(std::weak_ptr<Connection> connection);
-  // Calls its check_frame(frames) when the time for a frame is over.
-  void watch_frame(std::weak_ptr<Connection> connection, std::uint64_t frames);
+  // The time that a frame may take.
+  Duration frame_time() const { return config_.timeouts.frame; }
+  // Calls its check_frame(frames) when this time is over, which is no longer.
+  void watch_frame(std::weak_ptr<Connection> connection, std::uint64_t frames, Duration time);
+  Bandwidth& bandwidth() { return *config_.bandwidth; }
+  const BandwidthLimits& limits() const { return limits_; }
+  // Calls its on_bandwidth(flow) then, or not at all where the limits change before.
+  void wait_for_bandwidth(std::weak_ptr<Connection> connection, Flow flow, Time due);
 
  private:
   using Deadlines = std::deque<std::pair<Time, std::weak_ptr<Connection>>>;
@@ -87,6 +98,10 @@ class Lane {
     Time due;
     std::weak_ptr<Connection> connection;
     std::uint64_t frames;
+  };
+  struct Waiting {
+    std::weak_ptr<Connection> connection;
+    Flow flow;
   };
 
   template <typename Task>
@@ -100,18 +115,21 @@ class Lane {
   void arm_sweep();
   void sweep();
   void sweep_handshakes(Deadlines& handshakes, Time now);
+  void wake_waiting();
 
   LaneConfig config_;
+  BandwidthLimits limits_;
   EventQueue& events_;
   Bytes read_buffer_;
   absl::flat_hash_map<ConnectionId, std::shared_ptr<Connection>> connections_;
   // Each in the order of its deadlines, as all in it have the same timeout.
   Deadlines half_open_, dialling_, closing_;
-  std::deque<FrameWatch> frames_;
+  std::deque<FrameWatch> frames_;               // in the order of their deadlines too
+  std::multimap<Time, Waiting> for_bandwidth_;  // at most one of each flow of a connection
   bool sweep_armed_ = false;
   std::optional<Loop> own_loop_;  // after what its last callbacks touch
   Loop& loop_;
-  std::unique_ptr<Timer> sweep_timer_;
+  std::unique_ptr<Timer> sweep_timer_, bandwidth_timer_;
   std::thread thread_;
   DiskThread reader_, writer_;
 };

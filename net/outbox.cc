@@ -107,7 +107,7 @@ Outbox::Filled Outbox::fill(Bytes& out, Sealer* sealer, const Layout& layout,
     sealer->seal(FrameKind::kMessage, MutableBytes(out).subspan(at, whole));
     at += whole;
   }
-  if (chunks_.empty() || chunks_.front().blocks.empty()) return {};
+  if (payload_bytes == 0 || !has_data()) return {};
   return fill_data(*sealer, layout, payload_bytes);
 }
 

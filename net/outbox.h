@@ -65,14 +65,13 @@ class Outbox {
   // Of messages and the handshake.
   std::size_t message_bytes() const { return messages_.size(); }
   bool empty() const { return messages_.empty() && chunks_.empty(); }
-  // Is there something that can be sent now?
-  bool ready() const {
-    return !messages_.empty() || (!chunks_.empty() && !chunks_.front().blocks.empty());
-  }
+  // Is there something that can be sent now? Of a chunk?
+  bool ready() const { return !messages_.empty() || has_data(); }
+  bool has_data() const { return !chunks_.empty() && !chunks_.front().blocks.empty(); }
 
   // Takes what is to be written next: all messages, sealed, which become `out`, and a data frame
-  // with at most this much payload. `sealer` may be null where there are no messages and no chunks.
-  // What the last fill gave must have been sent.
+  // with at most this much payload; 0: none. `sealer` may be null where there are no messages and
+  // no chunks. What the last fill gave must have been sent.
   Filled fill(Bytes& out, Sealer* sealer, const Layout& layout, std::size_t payload_bytes);
 
  private:

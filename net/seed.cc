@@ -57,6 +57,7 @@ Result<Link> Seed::start() {
   transport.lanes = config_.lanes;
   if (config_.gossip) transport.max_connections = kMaxMemberConnections;
   transport.timeouts = config_.timeouts;
+  transport.limits = config_.limits;
   node_ = std::make_unique<Node>(loop_, std::move(transport));
   P2P_TRY(listen());
   tracker::OwnerConfig owner;

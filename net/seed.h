@@ -31,6 +31,7 @@ struct SeedConfig {
   KeyPair identity = KeyPair::random();  // of the member, and of the peer
   std::string zone;                      // where this host is (base/zone.h)
   unsigned lanes = 1;
+  BandwidthLimits limits = {};
   ConnectionTimeouts timeouts;
 };
 

@@ -71,8 +71,10 @@ Transport::Transport(Loop& loop, TransportConfig config, std::function<void(cons
   lane.listen.psks = config_.accepted_psks;
   lane.max_half_open = std::max<std::size_t>(half_open / lanes, 1);
   lane.timeouts = config_.timeouts;
+  lane.bandwidth = bandwidth_;
   for (std::size_t i = 0; i < lanes; ++i)
     lanes_.push_back(std::make_unique<Lane>(lane, events_, shared));
+  set_limits(std::exchange(config_.limits, {}));
 }
 
 Transport::~Transport() {
@@ -111,6 +113,15 @@ Status Transport::listen(const Endpoint& where) {
   P2P_CHECK(uv_tcp_getsockname(listener_, reinterpret_cast<sockaddr*>(&bound), &length) == 0);
   local_ = endpoint_of(reinterpret_cast<const sockaddr*>(&bound));
   return {};
+}
+
+void Transport::set_limits(const BandwidthLimits& limits) {
+  if (limits == config_.limits) return;
+  config_.limits = limits;
+  const Time now = Loop::now();
+  bandwidth_->up.set_rate(limits.up, now);
+  bandwidth_->down.set_rate(limits.down, now);
+  for (auto& lane : lanes_) lane->limit(limits);
 }
 
 void Transport::on_incoming() {

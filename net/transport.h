@@ -45,6 +45,7 @@ struct TransportConfig {
   // clusters are tried out on it.
   bool limits_loopback = false;
   ConnectionTimeouts timeouts;
+  BandwidthLimits limits = {};
   // For the log, where an address is turned away: the flag that lets in more. Empty: there is none.
   std::string_view limits_flag = {};
 };
@@ -78,6 +79,9 @@ class Transport {
   void set_accepted_psks(const PskList& psks) {
     for (auto& lane : lanes_) lane->accept(psks);
   }
+
+  // From now on, in both directions, for all connections: those that wait under other limits too.
+  void set_limits(const BandwidthLimits& limits);
 
   // Always answered by Opened or Closed.
   ConnectionId dial(const Endpoint& remote, const Secret& psk);
@@ -123,6 +127,7 @@ class Transport {
   // Lets posted deliveries know that the transport is gone. Outlives the lanes, which copy it.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   EventQueue events_;
+  std::shared_ptr<Bandwidth> bandwidth_ = std::make_shared<Bandwidth>();
   std::vector<std::unique_ptr<Lane>> lanes_;
   uv_tcp_t* listener_ = nullptr;  // freed by its close callback
   Endpoint local_;

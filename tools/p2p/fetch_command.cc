@@ -16,6 +16,7 @@
 #include "tools/p2p/commands.h"
 #include "tools/p2p/exit_code.h"
 #include "tools/p2p/gossip_options.h"
+#include "tools/p2p/limit_options.h"
 #include "tools/p2p/progress_line.h"
 #include "tools/p2p/stream_fetch.h"
 
@@ -34,6 +35,7 @@ struct FetchOptions {
   CopyMode copy = CopyMode::kAuto;
   unsigned lanes = default_lanes();
   GossipOptions gossip;
+  LimitOptions limits;
 };
 
 // A JSON line about twice a second is plenty for a machine.
@@ -124,6 +126,7 @@ Result<net::FetchConfig> fetch_config(const FetchOptions& options) {
   config.patience = from_seconds(options.patience_seconds);
   P2P_ASSIGN(config.zone, parse_zone(options.zone));
   config.lanes = options.lanes;
+  P2P_ASSIGN(config.limits, parse_limits(options.limits));
   return config;
 }
 
@@ -156,7 +159,7 @@ std::string own_network_flag(const FetchOptions& options) {
   if (!options.listen.empty()) return "--listen";
   if (options.gossip.given()) return options.gossip.gossip.empty() ? "--join" : "--gossip";
   if (!options.cluster_key.empty()) return "--cluster-key";
-  return "";
+  return options.limits.first_given();
 }
 
 // By the agent of this host where one runs; nothing where none does.
@@ -248,6 +251,7 @@ void add_fetch(CLI::App& app, Run& run) {
   add_file_option(*command, "--cluster-key", options->cluster_key, "Key file of `p2p keygen`");
   add_flag_option(*command, "--zone", options->zone,
                   "Where this host is, like rack-17: little is fetched from other zones");
+  add_limit_options(*command, options->limits);
   add_flag_option(*command, "--lanes", options->lanes, "Worker threads")
       ->check(CLI::Range(1u, 64u));
   command

@@ -14,6 +14,7 @@
 #include "tools/p2p/commands.h"
 #include "tools/p2p/exit_code.h"
 #include "tools/p2p/gossip_options.h"
+#include "tools/p2p/limit_options.h"
 #include "tools/p2p/progress_line.h"
 #include "tools/p2p/state_folder.h"
 
@@ -27,6 +28,7 @@ struct SeedOptions {
   bool rehash = false;
   GossipOptions gossip;
   AgentOptions agent;
+  LimitOptions limits;
 };
 
 // Less than this is hashed sooner than looked up.
@@ -87,6 +89,7 @@ Result<net::SeedConfig> seed_config(const SeedOptions& options) {
   P2P_ASSIGN(config.cluster_key, read_cluster_key(options.cluster_key));
   P2P_ASSIGN(config.zone, parse_zone(options.zone));
   config.lanes = options.lanes;
+  P2P_ASSIGN(config.limits, parse_limits(options.limits));
   if (!options.listen.empty()) {
     P2P_ASSIGN(config.listen, parse_listen(options.listen));
   }
@@ -172,7 +175,7 @@ std::string own_network_flag(const SeedOptions& options) {
   if (!options.advertised.empty()) return "--advertise";
   if (options.gossip.given()) return options.gossip.gossip.empty() ? "--join" : "--gossip";
   if (!options.cluster_key.empty()) return "--cluster-key";
-  return "";
+  return options.limits.first_given();
 }
 
 // The agent goes on when the command has ended.
@@ -245,6 +248,7 @@ void add_seed(CLI::App& app, Run& run) {
       ->add_flag("--rehash", options->rehash,
                  "Hash all of it, also files that have not changed since they were last hashed")
       ->envname("P2P_REHASH");
+  add_limit_options(*command, options->limits);
   add_flag_option(*command, "--lanes", options->lanes, "Worker threads")
       ->check(CLI::Range(1u, 64u));
   add_agent_options(*command, options->agent, true);
