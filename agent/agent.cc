@@ -55,6 +55,7 @@ Status Agent::start() {
   transport.accepted_psks = config_.cluster_keys.secrets();
   if (config_.gossip) transport.accepted_psks = config_.gossip->keys.secrets();
   transport.lanes = config_.lanes;
+  transport.limits = config_.policy.limits;
   transport.max_connections = net::kMaxMemberConnections;
   node_ = std::make_unique<net::Node>(loop_, std::move(transport));
   P2P_TRY(node_->transport().listen(config_.listen));
@@ -277,6 +278,7 @@ std::uint64_t Agent::stored_bytes() const {
 
 void Agent::set_policy(const AgentPolicy& policy) {
   config_.policy = policy;
+  node_->transport().set_limits(policy.limits);
   tidy();
 }
 

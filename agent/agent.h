@@ -36,6 +36,7 @@ inline constexpr Duration kDrainTime = std::chrono::seconds(10);
 struct AgentPolicy {
   std::uint64_t max_bytes = 0;        // of the store; 0: as much as the file system holds
   std::int64_t max_idle_seconds = 0;  // a content that nobody used for so long goes; 0: never
+  net::BandwidthLimits limits;        // of the process and of a peer
 };
 
 struct AgentConfig {

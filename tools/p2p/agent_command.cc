@@ -17,6 +17,7 @@
 #include "tools/p2p/exit_code.h"
 #include "tools/p2p/gossip_options.h"
 #include "tools/p2p/key_file.h"
+#include "tools/p2p/limit_options.h"
 #include "tools/p2p/service_notify.h"
 #include "tools/p2p/state_folder.h"
 
@@ -33,10 +34,12 @@ struct AgentDaemonOptions {
   double max_idle_seconds = 0;
   unsigned lanes = default_lanes();
   GossipOptions gossip;
+  LimitOptions limits;
 };
 
 Result<agent::AgentPolicy> policy_of(const AgentDaemonOptions& options) {
   agent::AgentPolicy policy;
+  P2P_ASSIGN(policy.limits, parse_limits(options.limits));
   policy.max_idle_seconds = static_cast<std::int64_t>(options.max_idle_seconds);
   if (options.max_size.empty()) return policy;
   auto bytes = parse_size(options.max_size);
@@ -170,6 +173,7 @@ void add_agent(CLI::App& app, Run& run) {
   add_list_option(*command, "--tracker", options->trackers,
                   "A tracker (HOST:PORT) to announce at and to ask; may be repeated");
   add_gossip_options(*command, options->gossip);
+  add_limit_options(*command, options->limits);
   add_file_option(*command, "--cluster-key", options->cluster_key,
                   "Key file of `p2p keygen`; changes of the file are taken over");
   add_flag_option(*command, "--zone", options->zone,
