@@ -316,15 +316,15 @@ class Commands(Agents):
 
     def test_sigterm_serves_on_until_those_who_fetch_are_done(self):
         source = self.random_file("big", 6_000_000)
-        self.agent("seeder")
-        link = self.seeded(source)
+        # Everybody reaches it through the proxy, as its link and its announces say.
         proxy = Proxy(bytes_per_second=3_000_000)
         self.addCleanup(proxy.close)
-        proxy.target_port = int(link.split("/s=")[1].split("#")[0].rsplit(":", 1)[1])
-        slow_link = link.replace(f":{proxy.target_port}", f":{proxy.port}")
-        fetch = self.fetch(slow_link, "got", "--linger", "0")
+        seeder = self.start("agent", "--store", "seeder.store", "--socket", "seeder.sock", "--listen",
+                            f"127.0.0.1:{proxy.target_port}", "--advertise", f"127.0.0.1:{proxy.port}")
+        seeder.wait_line(seeder.err, lambda line: "an agent with" in line)
+        fetch = self.fetch(self.seeded(source), "got", "--linger", "0")
         fetch.wait_line(fetch.out, lambda line: '"progress"' in line)
-        self.assertEqual(self.agents["seeder"].stop(signal.SIGTERM), OK)
+        self.assertEqual(seeder.stop(signal.SIGTERM), OK)
         self.assert_fetched(fetch, source, self.folder / "got")
 
     def test_nonsense_over_the_socket_is_answered_and_harms_nothing(self):
