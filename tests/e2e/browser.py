@@ -2,7 +2,9 @@
 
 import base64
 import json
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -26,16 +28,31 @@ class Browser:
     def __init__(self):
         self.profile = tempfile.mkdtemp(prefix="p2p-browser-")
         self.port = free_port()
+        self.session = None
+        # A group of its own: the browser's processes end with it, whatever becomes of the driver.
         self.driver = subprocess.Popen(["chromedriver", f"--port={self.port}"], stdin=subprocess.DEVNULL,
-                                       stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        for line in self.driver.stdout:
-            if "started successfully" in line:
-                break
-        options = {"args": [*FLAGS, f"--user-data-dir={self.profile}"]}
-        made = self._call("POST", "/session", {"capabilities": {"alwaysMatch": {
-            "browserName": "chrome", "goog:chromeOptions": options,
-            "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"}}}})
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        try:
+            self._wait_for_driver()
+            options = {"args": [*FLAGS, f"--user-data-dir={self.profile}"]}
+            made = self._call("POST", "/session", {"capabilities": {"alwaysMatch": {
+                "browserName": "chrome", "goog:chromeOptions": options,
+                "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"}}}})
+        except BaseException:
+            self.close()
+            raise
         self.session = f"/session/{made['sessionId']}"
+
+    def _wait_for_driver(self):
+        end = time.monotonic() + DEADLINE
+        while True:
+            try:
+                if self._call("GET", "/status")["ready"]:
+                    return
+            except OSError as error:
+                if self.driver.poll() is not None or time.monotonic() > end:
+                    raise AssertionError("chromedriver does not answer") from error
+            time.sleep(0.05)  # asked again, not waited for
 
     def _call(self, method, path, body=None):
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", method=method,
@@ -50,6 +67,10 @@ class Browser:
 
     def open(self, url):
         self._call("POST", f"{self.session}/url", {"url": url})
+
+    def run_first(self, script):
+        """In every page that is opened from now on, before its own scripts."""
+        self._tell("Page.addScriptToEvaluateOnNewDocument", source=script)
 
     def run(self, script, *arguments):
         """What the script returns."""
@@ -91,9 +112,9 @@ class Browser:
 
     def close(self):
         try:
-            self._call("DELETE", self.session)
+            if self.session:
+                self._call("DELETE", self.session)
         finally:
-            self.driver.terminate()
+            os.killpg(self.driver.pid, signal.SIGKILL)
             self.driver.wait()
-            self.driver.stdout.close()
             shutil.rmtree(self.profile, ignore_errors=True)

@@ -29,6 +29,27 @@ return painted;
 """
 
 
+# A tracker of 5,000 swarms, and one of 1,000 peers of which 200 are shown.
+CROWD = """
+const id = (number) => number.toString(16).padStart(64, '0');
+const summary = (number) => ({
+  id: id(number), name: number % 3 ? `a rather long name of dataset number ${number}.tar.zst` : '', bytes: 5e9 * (number + 1),
+  chunks: 1200, peers: 1000, complete: 200, seeders: 3, fetchers: 997, finished: 197, fetching: 800, reporting: 200,
+  completion: (number % 100) / 100, down: 3e9, up: 3e9, limit: number % 2 ? 4e9 : null,
+  curve: Array.from({ length: 30 }, (_, i) => [i, i / 30 * (number % 100) / 100])
+});
+const member = (number) => ({
+  id: number.toString(16).padStart(8, '0'), endpoint: `10.20.${number >> 8}.${number & 255}:40001`, zone: `rack-${number % 9}`,
+  complete: number < 20, seeds: number < 3, percent: number < 20 ? 100 : number % 90 + 5, reports: true, down: 3e6, up: 2e6,
+  behind: number % 37 === 30, slow: number % 41 === 30,
+  columns: Array.from({ length: 64 }, (_, i) => number < 20 ? 'ff' : i * 90 < 64 * (number % 90) ? 'ff' : '40').join('')
+});
+window.fetch = async (path) => ({ ok: true, status: 200, json: async () => path === 'api/swarms'
+  ? { swarm_count: 5000, peers: 1e6, complete: 5e5, swarms: Array.from({ length: 200 }, (_, i) => summary(i)) }
+  : { ...summary(64), members: Array.from({ length: 200 }, (_, i) => member(i)) } });
+"""
+
+
 class PageTest(EndToEnd):
     def setUp(self):
         super().setUp()
@@ -130,6 +151,26 @@ class PageTest(EndToEnd):
         self.assert_no_trouble()
         self.open("#" + 64 * "0")
         self.browser.wait_until("return document.body.innerText.includes('Nobody is in this swarm')")
+
+    def test_a_crowd_fits_and_is_drawn_at_once(self):
+        self.tracker_with_page()
+        self.browser.run_first(CROWD)
+        self.browser.set_size(1280, 900)
+        self.open()
+        self.browser.wait_until("return document.querySelectorAll('#swarms tbody tr').length === 200")
+        self.shot("crowd-list-desktop")
+        self.browser.set_size(360, 740, phone=True)
+        self.assert_fits(360)
+        self.browser.set_size(1280, 900)
+        self.browser.run("document.querySelector('#swarms tbody a').click()")
+        self.browser.wait_until("return document.querySelectorAll('#members tbody tr').length === 200")
+        self.assertIn("800 more peers are not shown", self.browser.text())
+        self.assertIn("behind", self.browser.text())
+        self.shot("crowd-swarm-desktop")
+        self.assertLess(self.browser.run("const begin = performance.now(); draw(); return performance.now() - begin"), 500)
+        self.browser.set_size(360, 740, phone=True)
+        self.assert_fits(360)
+        self.assert_no_trouble()
 
     def test_a_tracker_that_is_open_to_all_is_told_no_names(self):
         address = self.tracker_with_page()
