@@ -112,8 +112,10 @@ class Completion(EndToEnd):
 
     def test_bash_offers_files_where_a_path_is_expected_and_only_there(self):
         for words in (["seed", ""], ["keygen", "-o", ""], ["fetch", "--output", "="], ["verify", "p2p://x", ""],
-                      ["fetch", "x", "--cluster-key", "so"], ["keys", "use", ""], ["--config", ""]):
+                      ["fetch", "x", "--cluster-key", "so"], ["keys", "use", ""], ["--config", ""],
+                      ["fetch", "x", "--from", ""], ["list", "--agent", ""], ["agent", "--socket", ""]):
             self.assertEqual(self.bash("p2p", *words), "-o default", words)
+        self.assertEqual(self.bash("p2p", "agent", "--store", ""), "-o dirnames")
         for words in (["fetch", ""], ["verify", ""], ["seed", "file", ""], ["seed", "--zone", ""], ["tracker", ""],
                       ["keys", "use", "file", ""]):
             self.assertEqual(self.bash("p2p", *words), "", words)

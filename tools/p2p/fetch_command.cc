@@ -237,6 +237,7 @@ void add_fetch(CLI::App& app, Run& run) {
   add_flag_option(*command, "--from", options->older,
                   "An older version on this disk, file or folder: what the content shares with it "
                   "is not fetched. May be repeated; may be what --overwrite replaces")
+      ->type_name("PATH")
       ->allow_extra_args(false);
   add_gossip_options(*command, options->gossip);
   add_flag_option(*command, "--listen", options->listen,
