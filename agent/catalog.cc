@@ -1,16 +1,12 @@
 #include "agent/catalog.h"
 
-#include <dirent.h>
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <fstream>
-#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -35,24 +31,6 @@ constexpr const char* kData = "data";
 // Of an holding, and of a record of files: a million of them, and all the chunks' hashes.
 constexpr std::uint64_t kMaxHoldingBytes = 64 * 1024;
 constexpr std::uint64_t kMaxRecordBytes = 256 * 1024 * 1024;
-
-Status make_folder(const fs::path& path, mode_t mode) {
-  if (mkdir(path.c_str(), mode) != 0 && errno != EEXIST)
-    return system_error("make the folder", path, errno);
-  return {};
-}
-
-Result<std::string> read_whole(const fs::path& path, std::uint64_t max_bytes) {
-  std::error_code failure;
-  const std::uint64_t size = fs::file_size(path, failure);
-  if (failure) return system_error("read", path, failure.value());
-  if (size > max_bytes)
-    return Error{ErrorCode::kMalformed, path.string() + " is larger than it can be"};
-  std::ifstream file(path, std::ios::binary);
-  std::string text(std::istreambuf_iterator<char>(file), {});
-  if (!file) return system_error("read", path, errno);
-  return text;
-}
 
 std::optional<ContentId> id_of(const std::string& name) {
   if (name.size() != 2 * ContentId::kSize) return std::nullopt;
@@ -92,13 +70,10 @@ Result<Catalog> Catalog::open(const fs::path& folder) {
   Catalog catalog;
   catalog.folder_ = folder;
   P2P_TRY(make_folder(folder, 0750));
-  const fs::path lock = folder / "lock";
-  catalog.lock_ = Fd(::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!catalog.lock_) return system_error("open", lock, errno);
-  if (flock(catalog.lock_.get(), LOCK_EX | LOCK_NB) != 0)
-    return errno == EWOULDBLOCK
-               ? Error{ErrorCode::kExists, "another agent runs with the store " + folder.string()}
-               : system_error("lock", lock, errno);
+  auto lock = lock_file(folder / "lock");
+  if (!lock && lock.error().code == ErrorCode::kExists)
+    return Error{ErrorCode::kExists, "another agent runs with the store " + folder.string()};
+  P2P_ASSIGN(catalog.lock_, std::move(lock));
   P2P_TRY(make_folder(folder / kContents, 0755));
   P2P_TRY(make_folder(folder / kRemoved, 0700));
   return catalog;
@@ -115,7 +90,7 @@ std::vector<Holding> Catalog::load() const {
     const auto id = id_of(found.path().filename().string());
     if (!id) continue;
     const fs::path path = found.path() / kHolding;
-    const auto text = read_whole(path, kMaxHoldingBytes);
+    const auto text = read_whole_file(path, kMaxHoldingBytes);
     auto holding = text ? decode_holding(*text, *id) : Result<Holding>(text.error());
     if (holding)
       holdings.push_back(*std::move(holding));
@@ -151,7 +126,7 @@ Status Catalog::save_manifest(const ContentId& content, ByteView encoded) const 
 
 Result<Held> Catalog::load_manifest(const ContentId& content) const {
   const fs::path path = manifest_path(content);
-  P2P_ASSIGN(const std::string text, read_whole(path, kMaxManifestBytes));
+  P2P_ASSIGN(const std::string text, read_whole_file(path, kMaxManifestBytes));
   Held held;
   held.encoded_manifest.assign(text.begin(), text.end());
   if (content_id_of(held.encoded_manifest) != content)
@@ -176,7 +151,7 @@ Status Catalog::save_record(const ContentId& content, const HashRecord& record) 
 }
 
 Result<HashRecord> Catalog::load_record(const ContentId& content) const {
-  P2P_ASSIGN(const std::string text, read_whole(folder_of(content) / kFiles, kMaxRecordBytes));
+  P2P_ASSIGN(const std::string text, read_whole_file(folder_of(content) / kFiles, kMaxRecordBytes));
   return decode_hash_record(bytes_of(text), key_of(content));
 }
 

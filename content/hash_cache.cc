@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "content/private_file.h"
 #include "content/rooted.h"
 #include "crypto/digest.h"
 
@@ -70,8 +71,7 @@ std::optional<HashRecord> HashCache::load(const Digest& key) const {
 Status HashCache::save(const Digest& key, const HashRecord& record) const {
   const Bytes bytes = encode_hash_record(record, key);
   if (bytes.size() > limits_.bytes) return {};
-  if (mkdir(folder_.c_str(), 0700) != 0 && errno != EEXIST)
-    return system_error("make the folder", folder_, errno);
+  P2P_TRY(make_folder(folder_, 0700));
   const fs::path path = file_of(key);
   // Two processes have two temporary files, and the later rename stays.
   const fs::path temporary = absl::StrCat(path.string(), ".", getpid(), ".new");

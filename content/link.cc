@@ -28,11 +28,6 @@ Error broken(const std::string& problem) {
                absl::StrCat("not a p2p link: ", problem, "; it may not have been copied whole")};
 }
 
-std::string id_text(const ContentId& content) {
-  return absl::WebSafeBase64Escape(
-      absl::string_view(reinterpret_cast<const char*>(content.bytes.data()), content.bytes.size()));
-}
-
 Result<ContentId> parse_content(std::string_view text) {
   if (text.size() != kIdCharacters)
     return broken(
@@ -42,7 +37,8 @@ Result<ContentId> parse_content(std::string_view text) {
       absl::WebSafeBase64Unescape(absl::string_view(text.data(), text.size()), &bytes);
   const auto content = decoded ? ContentId::from_bytes(bytes_of(bytes)) : std::nullopt;
   // absl skips white space and takes any spare bits: only the one way to write an id is read.
-  if (!content || id_text(*content) != text) return broken("the content id has a wrong character");
+  if (!content || link_text_of(*content) != text)
+    return broken("the content id has a wrong character");
   return *content;
 }
 
@@ -64,6 +60,11 @@ Status parse_address(std::string_view part, std::size_t number, Link& link) {
 }
 
 }  // namespace
+
+std::string link_text_of(const ContentId& content) {
+  return absl::WebSafeBase64Escape(
+      absl::string_view(reinterpret_cast<const char*>(content.bytes.data()), content.bytes.size()));
+}
 
 Result<Link> Link::parse(std::string_view text) {
   if (text.size() > kMaxLinkBytes)
@@ -94,7 +95,7 @@ Result<Link> Link::parse(std::string_view text) {
 }
 
 std::string Link::to_string() const {
-  std::string text = absl::StrCat(std::string(kScheme), id_text(content));
+  std::string text = absl::StrCat(std::string(kScheme), link_text_of(content));
   for (const AddressKind& kind : kAddressKinds)
     for (const HostPort& address : this->*kind.addresses)
       absl::StrAppend(&text, "/", kind.key, address.host, ":", address.port);

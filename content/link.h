@@ -35,4 +35,7 @@ struct Link {
   std::string to_string() const;
 };
 
+// The content's id as links spell it.
+std::string link_text_of(const ContentId& content);
+
 }  // namespace p2p

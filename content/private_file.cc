@@ -1,14 +1,17 @@
 #include "content/private_file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
+#include <fstream>
+#include <iterator>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
-#include "content/rooted.h"
 
 namespace p2p {
 namespace {
@@ -51,6 +54,33 @@ Status write_private_file(const std::filesystem::path& path, const std::string& 
   if (failure == EEXIST)
     return Error{ErrorCode::kExists, absl::StrCat(path.string(), " is there already")};
   return system_error("write", path, failure);
+}
+
+Result<std::string> read_whole_file(const std::filesystem::path& path, std::uint64_t max_bytes) {
+  std::error_code failure;
+  const std::uint64_t size = std::filesystem::file_size(path, failure);
+  if (failure) return system_error("read", path, failure.value());
+  if (size > max_bytes)
+    return Error{ErrorCode::kMalformed, path.string() + " is larger than it can be"};
+  std::ifstream file(path, std::ios::binary);
+  std::string text(std::istreambuf_iterator<char>(file), {});
+  if (!file) return system_error("read", path, errno);
+  return text;
+}
+
+Status make_folder(const std::filesystem::path& path, mode_t mode) {
+  if (mkdir(path.c_str(), mode) != 0 && errno != EEXIST)
+    return system_error("make the folder", path, errno);
+  return {};
+}
+
+Result<Fd> lock_file(const std::filesystem::path& path) {
+  Fd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!file) return system_error("open", path, errno);
+  if (flock(file.get(), LOCK_EX | LOCK_NB) == 0) return file;
+  if (errno == EWOULDBLOCK)
+    return Error{ErrorCode::kExists, path.string() + " is locked by another process"};
+  return system_error("lock", path, errno);
 }
 
 }  // namespace p2p

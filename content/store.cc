@@ -294,6 +294,10 @@ Status Store::Impl::place() {
   return {};
 }
 
+Status Store::check_place(const fs::path& target, bool overwrite) {
+  return check_target(AT_FDCWD, target.string(), target, overwrite);
+}
+
 Store::Store(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Store::~Store() = default;
 

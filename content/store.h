@@ -33,6 +33,8 @@ enum class CopyMode { kAuto, kClone, kLink, kCopy };
 
 class Store : public ChunkReader, public ChunkWriter {
  public:
+  // May a content be put there? Also asked by open() and commit(). Errors: kExists, kIo.
+  static Status check_place(const std::filesystem::path& target, bool overwrite);
   // Takes the lock and finds what an earlier fetch left. Errors: kExists (target there and no
   // overwrite; another fetch holds the lock), kDiskFull (the file system has less free than is
   // missing), kMalformed (colliding names on a file system that folds them), kIo. `target`'s parent

@@ -1,19 +1,14 @@
 #include "tools/p2p/agent_fetch.h"
 
-#include <cerrno>
-#include <fstream>
-#include <iterator>
-#include <system_error>
-
 #include "absl/strings/str_cat.h"
-#include "base/units.h"
-#include "content/rooted.h"
+#include "base/limits.h"
+#include "content/private_file.h"
 #include "net/log.h"
 
 namespace p2p::cli {
 namespace {
 
-// As agent::progress_json() writes it.
+// What agent::Control says of it.
 net::FetchProgress fetch_progress_of(const nlohmann::json& json) {
   net::FetchProgress progress;
   progress.name = json.value("name", "");
@@ -21,6 +16,7 @@ net::FetchProgress fetch_progress_of(const nlohmann::json& json) {
   progress.bytes_verified = json.value("bytes_verified", std::uint64_t{0});
   progress.bytes_fetched = json.value("bytes_fetched", std::uint64_t{0});
   progress.bytes_reused = json.value("bytes_reused", std::uint64_t{0});
+  progress.bytes_older = json.value("bytes_older", std::uint64_t{0});
   progress.elapsed = from_seconds(json.value("seconds", 0.0));
   progress.rate = json.value("bytes_per_second", 0.0);
   progress.peers = json.value("peers", std::size_t{0});
@@ -30,14 +26,12 @@ net::FetchProgress fetch_progress_of(const nlohmann::json& json) {
 }
 
 Result<std::shared_ptr<const Manifest>> read_manifest(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  const Bytes encoded(std::istreambuf_iterator<char>(file), {});
-  if (!file)
-    return Error{ErrorCode::kIo,
-                 absl::StrCat("cannot read the agent's store (", path.string(),
-                              "): ", std::generic_category().message(errno),
-                              ". Who takes contents out of it must be in the agent's group")};
-  P2P_ASSIGN(Manifest manifest, decode_manifest(encoded));
+  const auto encoded = read_whole_file(path, kMaxManifestBytes);
+  if (!encoded)
+    return Error{encoded.error().code,
+                 encoded.error().message +
+                     ". Who takes contents out of an agent's store must be in its group"};
+  P2P_ASSIGN(Manifest manifest, decode_manifest(bytes_of(*encoded)));
   return std::make_shared<const Manifest>(std::move(manifest));
 }
 
@@ -68,21 +62,13 @@ Status take_out(const nlohmann::json& ready, const AgentFetch& wanted,
   return {};
 }
 
-// What would only fail when all is fetched.
-Status check_output(const AgentFetch& wanted) {
-  if (!wanted.output || !wanted.output->has_filename() || wanted.overwrite) return {};
-  std::error_code failure;
-  if (!std::filesystem::exists(std::filesystem::symlink_status(*wanted.output, failure))) return {};
-  return Error{ErrorCode::kExists,
-               absl::StrCat(wanted.output->string(),
-                            " is there already; name another with -o, or give --overwrite")};
-}
-
 }  // namespace
 
 Status fetch_by_agent(AgentClient agent, const AgentFetch& wanted,
                       const net::FetchHandlers& handlers) {
-  if (!wanted.store_only) P2P_TRY(check_output(wanted));
+  // What would otherwise only fail when all is fetched.
+  if (!wanted.store_only && wanted.output && wanted.output->has_filename())
+    P2P_TRY(Store::check_place(*wanted.output, wanted.overwrite));
   P2P_TRY(agent.send({{"op", "fetch"},
                       {"link", wanted.link.to_string()},
                       {"patience", to_seconds(wanted.patience)},

@@ -1,7 +1,6 @@
 #include "tools/p2p/member_state.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -22,18 +21,6 @@
 
 namespace p2p::cli {
 namespace {
-
-// Held until the process ends. False: somebody else has it.
-Result<bool> lock(const std::filesystem::path& path) {
-  const int file = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (file < 0) return system_error("open", path, errno);
-  if (flock(file, LOCK_EX | LOCK_NB) == 0) return true;
-  const bool taken = errno == EWOULDBLOCK;
-  const Error why = system_error("lock", path, errno);
-  close(file);
-  if (taken) return false;
-  return why;
-}
 
 struct Kept {
   Secret key;
@@ -88,12 +75,14 @@ Result<MemberState> open_member_state(std::uint16_t port) {
   if (port == 0 || !state_folder()) return passing_member();
   P2P_ASSIGN(const std::filesystem::path folder, make_state_folder("members"));
   const std::filesystem::path file = folder / absl::StrCat(port, ".json");
-  P2P_ASSIGN(const bool ours, lock(folder / absl::StrCat(port, ".lock")));
-  if (!ours) {
+  auto lock = lock_file(folder / absl::StrCat(port, ".lock"));
+  if (!lock && lock.error().code == ErrorCode::kExists) {
     net::log_info(absl::StrCat("another process is this host's member at port ", port,
                                ": this one is a new member"));
     return passing_member();
   }
+  if (!lock) return lock.error();
+  lock->release();  // until the process ends
   P2P_ASSIGN(const std::optional<Kept> kept, read_identity(file));
   MemberState state;
   state.identity = kept ? KeyPair::from_private(kept->key) : KeyPair::random();

@@ -17,9 +17,7 @@ namespace p2p::cli {
 namespace {
 
 Status make_private_folder(const std::filesystem::path& folder) {
-  if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
-    return system_error("make the folder", folder, errno);
-  return {};
+  return make_folder(folder, 0700);
 }
 
 Result<std::filesystem::path> make_root_folder() {
