@@ -12,19 +12,29 @@
 namespace p2p::agent {
 namespace {
 
-// How long good-byes may take when the agent leaves.
-constexpr Duration kGoodbye = std::chrono::milliseconds(300) + gossip::kLeaving;
 constexpr Duration kDrainPoll = std::chrono::milliseconds(50);
 // Of the digits of an id, so that a typing error names nothing.
 constexpr std::size_t kMinIdDigits = 4;
-// Before the id in a link.
-constexpr std::string_view kScheme = "p2p://";
 
 }  // namespace
 
 std::int64_t wall_clock_seconds() {
   using namespace std::chrono;
   return duration_cast<seconds>(system_clock::now().time_since_epoch()).count();
+}
+
+std::string_view activity_name(Activity activity) {
+  switch (activity) {
+    case Activity::kIdle:
+      return "idle";
+    case Activity::kChecking:
+      return "checking";
+    case Activity::kFetching:
+      return "fetching";
+    case Activity::kServing:
+      return "serving";
+  }
+  return "";
 }
 
 Agent::Agent(net::Loop& loop, AgentConfig config)
@@ -103,7 +113,7 @@ OrderId Agent::fetch(FetchOrder order, OrderHandlers handlers) {
     holding.content = wanted;
     holding.added = wall_clock_seconds();
   }
-  if (added || content.activity == Content::Activity::kIdle) {
+  if (added || content.activity == Activity::kIdle) {
     holding.has_link_secret = order.link.secret.has_value();
     holding.psk = holding.has_link_secret ? *order.link.secret : config_.cluster_keys[0];
     holding.trackers = order.link.trackers;
@@ -115,14 +125,14 @@ OrderId Agent::fetch(FetchOrder order, OrderHandlers handlers) {
   content.orders.push_back(id);
   touch(content);
   switch (content.activity) {
-    case Content::Activity::kIdle:
+    case Activity::kIdle:
       want(wanted, order.detached ? Duration::zero() : order.patience);
       break;
-    case Content::Activity::kServing:
+    case Activity::kServing:
       recheck_stamps(wanted);
       break;
-    case Content::Activity::kChecking:
-    case Content::Activity::kFetching:
+    case Activity::kChecking:
+    case Activity::kFetching:
       break;
   }
   save(content);
@@ -157,7 +167,7 @@ void Agent::answer(const ContentId& id, const Status& outcome) {
 
 void Agent::open(const ContentId& id, OnReadable done) {
   Content* const wanted = content(id);
-  const bool comes = wanted && wanted->activity != Content::Activity::kIdle;
+  const bool comes = wanted && wanted->activity != Activity::kIdle;
   if (comes) touch(*wanted);
   if (comes && !wanted->readable) return wanted->openers.push_back(std::move(done));
   Result<std::shared_ptr<Readable>> answer = Error{
@@ -196,8 +206,7 @@ void Agent::tell_progress(const ContentId& id, const net::FetchProgress& progres
 Result<ContentId> Agent::find(const std::string& id) const {
   std::vector<ContentId> found;
   for (const auto& [each, content] : contents_)
-    if (each.hex().starts_with(id) || Link{each}.to_string().substr(kScheme.size()).starts_with(id))
-      found.push_back(each);
+    if (each.hex().starts_with(id) || link_text_of(each).starts_with(id)) found.push_back(each);
   if (id.size() >= kMinIdDigits && found.size() == 1) return found.front();
   if (id.size() < kMinIdDigits)
     return Error{ErrorCode::kUsage,
@@ -210,7 +219,7 @@ Result<ContentId> Agent::find(const std::string& id) const {
 
 Status Agent::set_pinned(const ContentId& id, bool pinned) {
   Content* const found = content(id);
-  if (!found) return Error{ErrorCode::kUsage, "content " + id.hex() + " is not here"};
+  if (!found) return not_here(id);
   found->holding.pinned = pinned;
   save(*found);
   return {};
@@ -218,7 +227,7 @@ Status Agent::set_pinned(const ContentId& id, bool pinned) {
 
 Status Agent::remove(const ContentId& id) {
   Content* const found = content(id);
-  if (!found) return Error{ErrorCode::kUsage, "content " + id.hex() + " is not here"};
+  if (!found) return not_here(id);
   bool held = is_read(*found);
   for (const OrderId order : found->orders) held |= orders_.at(order).answered;
   if (held)
@@ -241,23 +250,10 @@ std::vector<ContentReport> Agent::report() const {
   for (const auto& [id, content] : contents_) {
     ContentReport report;
     report.holding = content.holding;
+    report.activity = content.activity;
     report.problem = content.problem;
     report.in_use = is_in_use(content);
     if (content.swarm) report.peers = content.swarm->session().neighbours();
-    switch (content.activity) {
-      case Content::Activity::kIdle:
-        report.activity = "idle";
-        break;
-      case Content::Activity::kChecking:
-        report.activity = "checking";
-        break;
-      case Content::Activity::kFetching:
-        report.activity = "fetching";
-        break;
-      case Content::Activity::kServing:
-        report.activity = "serving";
-        break;
-    }
     if (content.holding.state == Holding::State::kComplete)
       report.bytes_verified = content.holding.bytes;
     if (content.download && content.download->manifest()) {
@@ -294,6 +290,18 @@ Agent::Content* Agent::content(const ContentId& id) {
   return found == contents_.end() ? nullptr : &found->second;
 }
 
+Error Agent::not_here(const ContentId& id) {
+  return {ErrorCode::kUsage, "content " + id.hex() + " is not here"};
+}
+
+void Agent::remove_all(const std::vector<ContentId>& ids, const std::string& why) {
+  for (const ContentId& id : ids) {
+    net::log_info(absl::StrCat("removing ", contents_.at(id).holding.name, " (", id.short_hex(),
+                               ") from the store", why));
+    forget(id);
+  }
+}
+
 void Agent::touch(Content& content) {
   content.holding.last_used = wall_clock_seconds();
   content.used = true;
@@ -316,10 +324,9 @@ void Agent::later(std::function<void()> task) {
 }
 
 bool Agent::is_in_use(const Content& content) const {
-  const bool serves = content.activity == Content::Activity::kServing;
-  return !content.orders.empty() || is_read(content) ||
-         content.activity == Content::Activity::kChecking ||
-         content.activity == Content::Activity::kFetching ||
+  const bool serves = content.activity == Activity::kServing;
+  return !content.orders.empty() || is_read(content) || content.activity == Activity::kChecking ||
+         content.activity == Activity::kFetching ||
          (serves && content.swarm->session().swarm().has_incomplete_neighbour());
 }
 
@@ -347,8 +354,7 @@ Status Agent::make_room_for_one_more() {
   if (contents_.size() < net::kMaxHostedSwarms) return {};
   RetentionLimits number_alone;
   number_alone.max_contents = retention().max_contents;
-  for (const ContentId& id : to_remove(kept(), number_alone, wall_clock_seconds(), 0, 1))
-    forget(id);
+  remove_all(to_remove(kept(), number_alone, wall_clock_seconds(), 0, 1), ", for another");
   if (contents_.size() < net::kMaxHostedSwarms) return {};
   return Error{ErrorCode::kLimit, absl::StrCat("the agent has ", net::kMaxHostedSwarms,
                                                " contents, as many as it may, all pinned or in "
@@ -362,11 +368,7 @@ void Agent::tidy(bool all) {
     limits.max_idle_seconds = 1;
     now = INT64_MAX;
   }
-  for (const ContentId& id : to_remove(kept(), limits, now)) {
-    net::log_info(absl::StrCat("removing ", contents_.at(id).holding.name, " (", id.short_hex(),
-                               ") from the store"));
-    forget(id);
-  }
+  remove_all(to_remove(kept(), limits, now), "");
   for (auto& [id, content] : contents_)
     if (std::exchange(content.used, false)) save(content);
 }
@@ -415,14 +417,14 @@ void Agent::drain() {
   if (leaving) return has_jobs() ? drain_timer_.arm(now + kDrainPoll) : on_stopped_();
   const bool needed = std::any_of(contents_.begin(), contents_.end(), [](const auto& each) {
     const Content& content = each.second;
-    return content.activity == Content::Activity::kServing &&
+    return content.activity == Activity::kServing &&
            content.swarm->session().swarm().has_incomplete_neighbour();
   });
   if (needed && now < drain_by_) return drain_timer_.arm(now + kDrainPoll);
   drain_by_ = kNever;
   tick_timer_.arm(kNever);
   node_->stop();
-  drain_timer_.arm(now + (node_->quiet() ? Duration::zero() : kGoodbye));
+  drain_timer_.arm(now + (node_->quiet() ? Duration::zero() : net::kGoodbye));
 }
 
 }  // namespace p2p::agent

@@ -60,11 +60,17 @@ struct Ready {
   std::filesystem::path data, manifest;
 };
 
+// What the agent does with a content now.
+enum class Activity { kIdle, kChecking, kFetching, kServing };
+inline constexpr Activity kActivities[] = {Activity::kIdle, Activity::kChecking,
+                                           Activity::kFetching, Activity::kServing};
+std::string_view activity_name(Activity activity);
+
 // How a content stands, for those who look.
 struct ContentReport {
   Holding holding;
-  std::string activity;  // "idle", "checking", "fetching", "serving"
-  std::string problem;   // why it is not what it should be; empty where it is
+  Activity activity = Activity::kIdle;
+  std::string problem;  // why it is not what it should be; empty where it is
   bool in_use = false;
   std::uint64_t bytes_verified = 0;
   std::size_t peers = 0;
@@ -149,7 +155,6 @@ class Agent {
   const AgentPolicy& policy() const { return config_.policy; }
   void set_cluster_keys(const Keyring& keys);
   const AgentConfig& config() const { return config_; }
-  net::Node& node() { return *node_; }
 
   // No new orders; those that wait fail. Peers that fetch from us are served on for at most
   // kDrainTime, then good-byes are said and `done` is called.
@@ -160,7 +165,7 @@ class Agent {
   struct Content {
     Holding holding;
     Held held;  // empty until the manifest is here
-    enum class Activity { kIdle, kChecking, kFetching, kServing } activity = Activity::kIdle;
+    Activity activity = Activity::kIdle;
     std::string problem;
     std::unique_ptr<net::Download> download;
     net::HostedSwarm* swarm = nullptr;   // of the node, while fetching and serving
@@ -181,6 +186,9 @@ class Agent {
 
   // agent.cc
   Content* content(const ContentId& id);
+  static Error not_here(const ContentId& id);
+  // `why` follows "from the store" in the log.
+  void remove_all(const std::vector<ContentId>& ids, const std::string& why);
   void answer(const ContentId& id, const Status& outcome);
   void tell_progress(const ContentId& id, const net::FetchProgress& progress);
   void touch(Content& content);
@@ -214,12 +222,14 @@ class Agent {
   void serve_files(const ContentId& id, std::shared_ptr<const ChunkReader> files);
   void unhost(Content& content);
   void forget(const ContentId& id);
+  Secret tracker_psk() const;
   net::LinkOwners owners_of(const Holding& holding) const;
   Ready ready(const Content& content) const;
 
   // agent_seed.cc
   struct ScanJob;
   void on_scanned(const std::shared_ptr<ScanJob>& job);
+  void serve_source(const ContentId& id, ScanJob& job, bool known);
   Secret psk_for_seed(const SeedOrder& order) const;
 
   net::Loop& loop_;

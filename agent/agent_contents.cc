@@ -19,12 +19,16 @@ constexpr Duration kStorePoll = std::chrono::milliseconds(10);
 
 }  // namespace
 
+Secret Agent::tracker_psk() const {
+  return config_.cluster_keys.empty() ? open_tracker_key() : config_.cluster_keys[0];
+}
+
 net::LinkOwners Agent::owners_of(const Holding& holding) const {
   net::LinkOwners owners;
   owners.trackers = holding.trackers;
   owners.more_trackers = config_.trackers;
   owners.seeders = holding.seeders;
-  owners.tracker_psk = config_.cluster_keys.empty() ? open_tracker_key() : config_.cluster_keys[0];
+  owners.tracker_psk = tracker_psk();
   owners.seeder_psk = holding.psk;
   return owners;
 }
@@ -67,7 +71,8 @@ void Agent::want(const ContentId& id, Duration patience) {
   if (content.holding.state == Holding::State::kComplete && has_manifest) return serve(id);
   std::error_code failure;
   const bool has_data = std::filesystem::exists(catalog_->data_of(content.holding), failure);
-  has_manifest&& has_data ? check(id, patience) : download(id, patience);
+  if (has_manifest && has_data) return check(id, patience);
+  download(id, patience);
 }
 
 // ---- what is here already ----
@@ -75,7 +80,7 @@ void Agent::want(const ContentId& id, Duration patience) {
 // The data is where it is to be, and nobody knows whether it is good.
 void Agent::check(const ContentId& id, Duration patience) {
   Content& content = contents_.at(id);
-  content.activity = Content::Activity::kChecking;
+  content.activity = Activity::kChecking;
   content.stop_check = std::stop_source();
   HashJob job;
   job.stop = content.stop_check.get_token();
@@ -93,8 +98,8 @@ void Agent::check(const ContentId& id, Duration patience) {
 
 void Agent::on_checked(const ContentId& id, const Status& outcome, Duration patience) {
   Content* const checked = content(id);
-  if (!checked || checked->activity != Content::Activity::kChecking) return;
-  checked->activity = Content::Activity::kIdle;
+  if (!checked || checked->activity != Activity::kChecking) return;
+  checked->activity = Activity::kIdle;
   if (outcome) return seal(id);
   if (stopping()) return close_readable(*checked);
   net::log_warn(absl::StrCat(checked->holding.name, " (", id.short_hex(),
@@ -120,7 +125,7 @@ void Agent::recheck_stamps(const ContentId& id) {
       },
       [this, alive = std::weak_ptr<bool>(alive_), id, same] {
         Content* const checked = alive.expired() ? nullptr : this->content(id);
-        if (!checked || checked->activity != Content::Activity::kServing) return;
+        if (!checked || checked->activity != Activity::kServing) return;
         if (*same) return answer(id, {});
         unhost(*checked);
         check(id, Duration::zero());
@@ -142,11 +147,12 @@ void Agent::seal(const ContentId& id) {
       done->detached = false;
       if (!*sealed) {
         done->problem = sealed->error().message;
+        unhost(*done);
         return answer(id, *sealed);
       }
       done->holding.state = Holding::State::kComplete;
-      if (done->activity == Content::Activity::kFetching)
-        done->activity = Content::Activity::kServing;  // its swarm goes on
+      if (done->activity == Activity::kFetching)
+        done->activity = Activity::kServing;  // its swarm goes on
       else
         serve(id);
       answer(id, {});
@@ -188,11 +194,11 @@ void Agent::serve_files(const ContentId& id, std::shared_ptr<const ChunkReader> 
     if (Content* const changed = this->content(id)) changed->problem = why.message;
   };
   content.swarm = &net::offer(*node_, std::move(offered));
-  content.activity = Content::Activity::kServing;
+  content.activity = Activity::kServing;
 }
 
 void Agent::unhost(Content& content) {
-  content.activity = Content::Activity::kIdle;
+  content.activity = Activity::kIdle;
   close_readable(content);
   if (!content.swarm) return;
   node_->drop(content.swarm->id());
@@ -217,7 +223,7 @@ void Agent::download(const ContentId& id, Duration patience) {
   config.link.trackers = holding.trackers;
   config.link.seeders = holding.seeders;
   config.psk = holding.psk;
-  config.tracker_psk = owners_of(holding).tracker_psk;
+  config.tracker_psk = tracker_psk();
   config.more_trackers = config_.trackers;
   config.output = catalog_->data_of(holding);
   config.zone = config_.zone;
@@ -247,7 +253,7 @@ void Agent::download(const ContentId& id, Duration patience) {
   handlers.on_end = [this, id](const Status& outcome) {
     later([this, id, outcome] { on_download_end(id, outcome); });
   };
-  content.activity = Content::Activity::kFetching;
+  content.activity = Activity::kFetching;
   content.download =
       std::make_unique<net::Download>(*node_, std::move(config), std::move(handlers));
   content.download->start(content.held.encoded_manifest);
@@ -257,13 +263,15 @@ void Agent::download(const ContentId& id, Duration patience) {
 void Agent::on_manifest(const ContentId& id) {
   Content& content = contents_.at(id);
   net::Download& download = *content.download;
-  content.held = {download.encoded_manifest(), download.manifest()};
-  content.holding.name = download.manifest()->name;
-  content.holding.bytes = download.manifest()->layout().total_bytes;
-  save(content);
-  on_disk([id, encoded = content.held.encoded_manifest](const Catalog& store) {
-    return store.save_manifest(id, encoded);
-  });
+  if (!content.held.manifest) {
+    content.held = {download.encoded_manifest(), download.manifest()};
+    content.holding.name = download.manifest()->name;
+    content.holding.bytes = download.manifest()->layout().total_bytes;
+    save(content);
+    on_disk([id, encoded = content.held.encoded_manifest](const Catalog& store) {
+      return store.save_manifest(id, encoded);
+    });
+  }
   if (Status room = make_room(content); !room) download.cancel(std::move(room).error());
 }
 
@@ -290,11 +298,8 @@ Status Agent::make_room(const Content& content) {
     const std::uint64_t possible = used + std::uint64_t{space.f_bavail} * space.f_frsize;
     limits.max_bytes = limits.max_bytes ? std::min(limits.max_bytes, possible) : possible;
   }
-  for (const ContentId& id : to_remove(others, limits, wall_clock_seconds(), holding.bytes, 1)) {
-    net::log_info(absl::StrCat("removing ", contents_.at(id).holding.name, " (", id.short_hex(),
-                               ") from the store, for ", holding.name));
-    forget(id);
-  }
+  remove_all(to_remove(others, limits, wall_clock_seconds(), holding.bytes, 1),
+             ", for " + holding.name);
   return {};
 }
 
@@ -338,8 +343,7 @@ void Agent::forget(const ContentId& id) {
 
 Result<Link> Agent::link_of(const ContentId& id) const {
   const auto found = contents_.find(id);
-  if (found == contents_.end())
-    return Error{ErrorCode::kUsage, "content " + id.hex() + " is not here"};
+  if (found == contents_.end()) return not_here(id);
   const Holding& holding = found->second.holding;
   Link link{id, config_.trackers, addresses(), {}, {}};
   if (holding.has_link_secret) link.secret = holding.psk;

@@ -61,44 +61,50 @@ void Agent::on_scanned(const std::shared_ptr<ScanJob>& job) {
   const bool known = contents_.contains(id);
   if (!known)
     if (Status room = make_room_for_one_more(); !room) return job->done(std::move(room).error());
-  Content& content = contents_[id];
-  Holding& holding = content.holding;
+  const Content& content = contents_[id];
   // What the store holds itself, or is fetching, is not served from a place that others may change.
-  const bool is_ours = known && holding.in_store() && content.activity != Content::Activity::kIdle;
-  if (!is_ours) {
-    const Secret psk = known ? holding.psk : psk_for_seed(order);
-    const bool closed =
-        order.link ? !order.link->secret.has_value() : !config_.cluster_keys.empty() && !known;
-    const std::int64_t added = known ? holding.added : wall_clock_seconds();
-    const bool has_secret = known ? holding.has_link_secret : !closed;
-    unhost(content);
-    holding = Holding();
-    holding.content = id;
-    holding.state = Holding::State::kComplete;
-    holding.psk = psk;
-    holding.has_link_secret = has_secret;
-    if (order.link) {
-      holding.trackers = order.link->trackers;
-      holding.seeders = order.link->seeders;
-      holding.members = order.link->members;
-    }
-    net::add_addresses(holding.trackers, order.trackers);
-    holding.name = job->scanned->manifest->name;
-    holding.bytes = job->scanned->manifest->layout().total_bytes;
-    holding.added = added;
-    holding.source = order.path.string();
-    content.held = {job->encoded, job->scanned->manifest};
-    content.problem.clear();
-    touch(content);
-    save(content);
-    on_disk([id, held = content.held,
-             record = std::move(job->scanned->record)](const Catalog& store) -> Status {
-      P2P_TRY(store.save_manifest(id, held.encoded_manifest));
-      return store.save_record(id, record);
-    });
-    serve_files(id, std::move(job->scanned->files));
-  }
+  if (!known || !content.holding.in_store() || content.activity == Activity::kIdle)
+    serve_source(id, *job, known);
   job->done(link_of(id));
+}
+
+// From where it lies. What is known of the content keeps its secret, and so its link.
+void Agent::serve_source(const ContentId& id, ScanJob& job, bool known) {
+  Content& content = contents_.at(id);
+  const SeedOrder& order = job.order;
+  Holding holding;
+  holding.content = id;
+  holding.state = Holding::State::kComplete;
+  if (known) {
+    holding.psk = content.holding.psk;
+    holding.has_link_secret = content.holding.has_link_secret;
+  } else {
+    holding.psk = psk_for_seed(order);
+    holding.has_link_secret =
+        order.link ? order.link->secret.has_value() : config_.cluster_keys.empty();
+  }
+  if (order.link) {
+    holding.trackers = order.link->trackers;
+    holding.seeders = order.link->seeders;
+    holding.members = order.link->members;
+  }
+  net::add_addresses(holding.trackers, order.trackers);
+  holding.name = job.scanned->manifest->name;
+  holding.bytes = job.scanned->manifest->layout().total_bytes;
+  holding.added = known ? content.holding.added : wall_clock_seconds();
+  holding.source = order.path.string();
+  unhost(content);
+  content.holding = std::move(holding);
+  content.held = {job.encoded, job.scanned->manifest};
+  content.problem.clear();
+  touch(content);
+  save(content);
+  on_disk([id, encoded = job.encoded,
+           record = std::move(job.scanned->record)](const Catalog& store) -> Status {
+    P2P_TRY(store.save_manifest(id, encoded));
+    return store.save_record(id, record);
+  });
+  serve_files(id, std::move(job.scanned->files));
 }
 
 Secret Agent::psk_for_seed(const SeedOrder& order) const {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "agent/json_line.h"
 
 namespace p2p::agent {
 namespace {
@@ -27,10 +28,10 @@ nlohmann::json progress_json(const net::FetchProgress& progress) {
           {"bytes_verified", progress.bytes_verified},
           {"bytes_fetched", progress.bytes_fetched},
           {"bytes_reused", progress.bytes_reused},
+          {"bytes_older", progress.bytes_older},
           {"seconds", to_seconds(progress.elapsed)},
           {"bytes_per_second", progress.rate},
           {"peers", progress.peers},
-          {"peers_met", progress.peers_met},
           {"share_of_limit", progress.share_of_limit},
           {"path", progress.path.string()}};
 }
@@ -45,7 +46,7 @@ nlohmann::json contents_json(const Agent& agent) {
          {"bytes", holding.bytes},
          {"bytes_verified", report.bytes_verified},
          {"state", std::string(state_name(holding.state))},
-         {"activity", report.activity},
+         {"activity", std::string(activity_name(report.activity))},
          {"pinned", holding.pinned},
          {"in_use", report.in_use},
          {"added", holding.added},
@@ -64,7 +65,7 @@ nlohmann::json status_json(const Agent& agent) {
   for (const ContentReport& report : agent.report()) {
     ++contents;
     complete += report.holding.state == Holding::State::kComplete;
-    fetching += report.activity == "fetching";
+    fetching += report.activity == Activity::kFetching;
   }
   std::vector<std::string> addresses;
   for (const HostPort& address : agent.addresses()) addresses.push_back(address.to_string());
@@ -106,7 +107,7 @@ void Control::on_closed(net::LineClientId id) {
 }
 
 void Control::send(net::LineClientId id, const nlohmann::json& answer) {
-  server_->send(id, answer.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  server_->send(id, json_line(answer));
 }
 
 void Control::end(net::LineClientId id, const Result<nlohmann::json>& outcome) {
@@ -174,6 +175,7 @@ void Control::fetch(net::LineClientId id, const nlohmann::json& request) {
     next = now + kProgressLines;
     nlohmann::json line = progress_json(progress);
     line["event"] = "progress";
+    line["peers_met"] = progress.peers_met;
     send(id, line);
   };
   handlers.on_ready = [this, id](const Ready& ready) {

@@ -1,9 +1,10 @@
 #include "agent/http.h"
 
-#include <nlohmann/json.hpp>
+#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "net/json_text.h"
 #include "net/metrics.h"
 
 namespace p2p::agent {
@@ -31,12 +32,12 @@ std::optional<Place> place_of(const Manifest& manifest, const std::string& path)
 }
 
 std::string list_of(const Manifest& manifest) {
-  nlohmann::json files = nlohmann::json::array();
+  net::JsonWriter json;
+  json.begin_object().field("name", manifest.name).key("files").begin_array();
   for (const p2p::Entry& entry : manifest.entries)
-    if (entry.is_file()) files.push_back({{"path", entry.path}, {"bytes", entry.size_bytes}});
-  return nlohmann::json({{"name", manifest.name}, {"files", files}})
-             .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) +
-         "\n";
+    if (entry.is_file())
+      json.begin_object().field("path", entry.path).field("bytes", entry.size_bytes).end_object();
+  return json.end_array().end_object().take() + "\n";
 }
 
 struct Wanted {
@@ -109,13 +110,11 @@ void Http::content(const net::HttpRequest& request, net::HttpReply reply) {
 }
 
 std::string metrics_text(Agent& agent) {
-  using Activity = std::pair<const char*, std::size_t>;
-  std::vector<Activity> activities = {
-      {"idle", 0}, {"checking", 0}, {"fetching", 0}, {"serving", 0}};
+  std::map<Activity, std::size_t> activities;
   std::size_t peers = 0, problems = 0, pinned = 0;
   double rate = 0;
   for (const ContentReport& report : agent.report()) {
-    for (auto& [name, count] : activities) count += report.activity == name;
+    ++activities[report.activity];
     peers += report.peers;
     rate += report.rate;
     pinned += report.holding.pinned;
@@ -123,8 +122,9 @@ std::string metrics_text(Agent& agent) {
   }
   net::MetricsText metrics;
   metrics.gauge("p2p_agent_contents", "Contents in the store, by what becomes of them.");
-  for (const auto& [name, count] : activities)
-    metrics.sample(static_cast<double>(count), {{"activity", name}});
+  for (const Activity activity : kActivities)
+    metrics.sample(static_cast<double>(activities[activity]),
+                   {{"activity", activity_name(activity)}});
   metrics.gauge("p2p_agent_contents_pinned", "Contents that are pinned.")
       .sample(static_cast<double>(pinned));
   metrics.gauge("p2p_agent_contents_with_problems", "Contents whose last fetch or check failed.")

@@ -188,6 +188,7 @@ void Download::tick() {
   if (ended_) return;
   const Time now = Loop::now();
   rates_.on_total(swarm_->session().received_bytes(), now);
+  swarm_->refresh(node_.owner_service());
   if (handlers_.on_progress && manifest_) handlers_.on_progress(progress());
   watch_hope(now);
   if (auto verdict = hopeless(now)) return end(std::move(*verdict));

@@ -7,9 +7,9 @@
 namespace p2p::net {
 namespace {
 
-// How long good-byes may take when we leave.
-constexpr Duration kGoodbye = std::chrono::milliseconds(500);
-constexpr Duration kGoodbyePoll = std::chrono::milliseconds(5);
+// Whoever waits for the fetch does not wait longer than this for good-byes.
+constexpr Duration kShortGoodbye = std::chrono::milliseconds(500);
+constexpr Duration kLeavePoll = std::chrono::milliseconds(5);
 
 }  // namespace
 
@@ -51,7 +51,6 @@ Status Fetch::start() {
   handlers.on_end = [this](const Status& outcome) { on_end(outcome); };
   download_ = std::make_unique<Download>(*node_, config_, std::move(handlers));
   download_->start();
-  refresh();
   return {};
 }
 
@@ -67,6 +66,7 @@ Status Fetch::join_cluster() {
   return {};
 }
 
+// The download has done it so far.
 void Fetch::refresh() {
   if (ended_) return;
   node_->refresh_announcers();
@@ -81,6 +81,7 @@ void Fetch::on_end(const Status& outcome) {
   const bool needed = download_->swarm().session().swarm().has_incomplete_neighbour();
   const Duration stays = config_.linger.value_or(needed ? kCourtesy : Duration{});
   if (stays <= Duration::zero()) return end({});
+  refresh();
   linger_timer_.arm(Loop::now() + stays);
 }
 
@@ -112,13 +113,13 @@ void Fetch::end(Status outcome) {
   refresh_timer_.arm(kNever);
   linger_timer_.arm(kNever);
   node_->stop();
-  leave_by_ = Loop::now() + kGoodbye;
+  leave_by_ = Loop::now() + kShortGoodbye;
   leave_timer_.arm(Loop::now());
 }
 
 void Fetch::leave() {
   const bool heard = node_->quiet() || Loop::now() >= leave_by_;
-  if (!heard) return leave_timer_.arm(Loop::now() + kGoodbyePoll);
+  if (!heard) return leave_timer_.arm(Loop::now() + kLeavePoll);
   loop_.stop();
 }
 

@@ -21,7 +21,6 @@ constexpr int kBacklog = 64;
 
 struct Client {
   uv_pipe_t pipe;
-  LineServer* owner = nullptr;
   LineClientId id = 0;
   std::string unread;  // of a line that has no end yet
   bool closing = false;

@@ -27,6 +27,8 @@ inline constexpr std::size_t kMaxMemberConnections = 10'000;
 inline constexpr std::size_t kMaxConnectionsOfAddress = 5000;
 // Of one node: each may have a secret that every handshake is tried with (crypto/psk_list.h).
 inline constexpr std::size_t kMaxHostedSwarms = 1000;
+// After stop(), for a daemon that others have connections with: how long good-byes may take.
+inline constexpr Duration kGoodbye = std::chrono::milliseconds(300) + gossip::kLeaving;
 
 class Node {
  public:

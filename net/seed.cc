@@ -10,7 +10,6 @@ namespace p2p::net {
 namespace {
 
 constexpr Duration kRefreshInterval = std::chrono::seconds(1);
-constexpr Duration kGoodbye = std::chrono::milliseconds(300) + gossip::kLeaving;
 
 std::vector<HostPort> all_trackers(const SeedConfig& config) {
   std::vector<HostPort> all = new_trackers({}, config.trackers);
