@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "agent/json_line.h"
 #include "tools/p2p/exit_code.h"
 
 namespace p2p::cli {
@@ -70,6 +71,14 @@ void add_agent_options(CLI::App& command, AgentOptions& options, bool can_do_wit
       ->envname("P2P_NO_AGENT");
 }
 
+std::string own_network_flag(const std::string& listen, const GossipOptions& gossip,
+                             const std::string& cluster_key, const LimitOptions& limits) {
+  if (!listen.empty()) return "--listen";
+  if (gossip.given()) return gossip.gossip.empty() ? "--join" : "--gossip";
+  if (!cluster_key.empty()) return "--cluster-key";
+  return limits.first_given();
+}
+
 std::filesystem::path default_agent_socket() {
   if (const char* folder = std::getenv("RUNTIME_DIRECTORY"); folder && *folder == '/')
     return std::filesystem::path(folder) / "agent.sock";
@@ -118,8 +127,7 @@ AgentClient::~AgentClient() {
 }
 
 Status AgentClient::send(const nlohmann::json& request) {
-  const std::string line =
-      request.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  const std::string line = agent::json_line(request) + "\n";
   for (std::size_t sent = 0; sent < line.size();) {
     const ssize_t count = ::send(fd_, line.data() + sent, line.size() - sent, MSG_NOSIGNAL);
     if (count < 0 && errno == EINTR && !is_interrupted()) continue;

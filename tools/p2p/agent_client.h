@@ -9,6 +9,8 @@
 
 #include "base/result.h"
 #include "tools/p2p/commands.h"
+#include "tools/p2p/gossip_options.h"
+#include "tools/p2p/limit_options.h"
 
 namespace p2p::cli {
 
@@ -19,6 +21,11 @@ struct AgentOptions {
 
 // --agent and, for commands that can do without one, --no-agent.
 void add_agent_options(CLI::App& command, AgentOptions& options, bool can_do_without);
+
+// The first that is given of the flags about a process's own network, which an agent does not take
+// from a command; empty: none is.
+std::string own_network_flag(const std::string& listen, const GossipOptions& gossip,
+                             const std::string& cluster_key, const LimitOptions& limits);
 
 // Where an agent listens that nobody told otherwise: in systemd's RUNTIME_DIRECTORY, the user's
 // XDG_RUNTIME_DIR, or /run/p2p.

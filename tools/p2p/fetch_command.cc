@@ -1,13 +1,14 @@
 // p2p fetch: from a link to the content in its place.
 #include <cstdio>
 #include <cstdlib>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "agent/control.h"
+#include "agent/json_line.h"
 #include "base/units.h"
 #include "net/fetch.h"
 #include "net/log.h"
@@ -42,23 +43,14 @@ struct FetchOptions {
 constexpr Duration kJsonInterval = std::chrono::milliseconds(500);
 
 void print_json(const nlohmann::json& json) {
-  std::printf("%s\n", json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+  std::printf("%s\n", agent::json_line(json).c_str());
   std::fflush(stdout);
 }
 
 nlohmann::json to_json(const char* event, const net::FetchProgress& progress) {
-  return {{"event", event},
-          {"name", progress.name},
-          {"bytes_total", progress.bytes_total},
-          {"bytes_verified", progress.bytes_verified},
-          {"bytes_fetched", progress.bytes_fetched},
-          {"bytes_reused", progress.bytes_reused},
-          {"bytes_older", progress.bytes_older},
-          {"seconds", to_seconds(progress.elapsed)},
-          {"bytes_per_second", progress.rate},
-          {"peers", progress.peers},
-          {"share_of_limit", progress.share_of_limit},
-          {"path", progress.path.string()}};
+  nlohmann::json json = agent::progress_json(progress);
+  json["event"] = event;
+  return json;
 }
 
 double percent(std::uint64_t part, std::uint64_t whole) {
@@ -154,18 +146,16 @@ net::FetchHandlers shown_by(const FetchOptions& options, ProgressLine& line) {
   return handlers;
 }
 
-// Some flags say how this process is to fetch by itself.
-std::string own_network_flag(const FetchOptions& options) {
-  if (!options.listen.empty()) return "--listen";
-  if (options.gossip.given()) return options.gossip.gossip.empty() ? "--join" : "--gossip";
-  if (!options.cluster_key.empty()) return "--cluster-key";
-  return options.limits.first_given();
+// Flags that say how this process is to fetch by itself.
+std::string own_flag(const FetchOptions& options) {
+  if (!options.older.empty()) return "--from";
+  return own_network_flag(options.listen, options.gossip, options.cluster_key, options.limits);
 }
 
 // By the agent of this host where one runs; nothing where none does.
 Result<std::optional<AgentClient>> agent_for(const FetchOptions& options) {
   const bool needed = options.store_only || options.detach || options.pin;
-  const std::string flag = own_network_flag(options);
+  const std::string flag = own_flag(options);
   if (!flag.empty() && (needed || !options.agent.socket.empty()))
     return Error{ErrorCode::kUsage,
                  flag + " is for a fetch without an agent; give --no-agent, or leave it out"};

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "agent/json_line.h"
 #include "base/units.h"
 #include "content/scan.h"
 #include "crypto/digest.h"
@@ -55,8 +56,7 @@ void print_manifest(const Manifest& manifest, const ContentId& content,
       for (const Entry& entry : manifest.entries)
         json["files"].push_back(
             {{"kind", kind_text(entry.kind)}, {"path", entry.path}, {"bytes", entry.size_bytes}});
-    std::printf("%s\n",
-                json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+    std::printf("%s\n", agent::json_line(json).c_str());
     return;
   }
   std::printf(

@@ -169,13 +169,10 @@ Result<int> seed_path(const SeedOptions& options, net::SeedConfig config) {
   });
 }
 
-// Some flags say how this process is to seed by itself.
-std::string own_network_flag(const SeedOptions& options) {
-  if (!options.listen.empty()) return "--listen";
+// Flags that say how this process is to seed by itself.
+std::string own_flag(const SeedOptions& options) {
   if (!options.advertised.empty()) return "--advertise";
-  if (options.gossip.given()) return options.gossip.gossip.empty() ? "--join" : "--gossip";
-  if (!options.cluster_key.empty()) return "--cluster-key";
-  return options.limits.first_given();
+  return own_network_flag(options.listen, options.gossip, options.cluster_key, options.limits);
 }
 
 // The agent goes on when the command has ended.
@@ -209,7 +206,7 @@ Result<int> seed_through(AgentClient agent, const SeedOptions& options) {
 }
 
 Result<int> seed(const SeedOptions& options) {
-  if (const std::string flag = own_network_flag(options); flag.empty()) {
+  if (const std::string flag = own_flag(options); flag.empty()) {
     P2P_ASSIGN(auto agent, AgentClient::connect(options.agent));
     if (agent) return seed_through(*std::move(agent), options);
   } else if (!options.agent.socket.empty()) {

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "agent/json_line.h"
 #include "base/units.h"
 #include "content/link.h"
 #include "tools/p2p/agent_client.h"
@@ -19,10 +20,6 @@ struct StoreOptions {
   std::vector<std::string> contents;
   bool json = false;
 };
-
-std::string json_text(const nlohmann::json& json) {
-  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-}
 
 // Where two states meet, what a person wants to know first.
 std::string shown_state(const nlohmann::json& content) {
@@ -71,7 +68,8 @@ Result<int> list_contents(const StoreOptions& options) {
     print_contents(contents);
     return kOk;
   }
-  for (const nlohmann::json& content : contents) std::printf("%s\n", json_text(content).c_str());
+  for (const nlohmann::json& content : contents)
+    std::printf("%s\n", agent::json_line(content).c_str());
   return kOk;
 }
 
@@ -80,7 +78,7 @@ Result<int> show_status(const StoreOptions& options) {
   P2P_ASSIGN(nlohmann::json answer, agent.ask({{"op", "status"}}));
   answer.erase("event");
   if (options.json) {
-    std::printf("%s\n", json_text(answer).c_str());
+    std::printf("%s\n", agent::json_line(answer).c_str());
     return kOk;
   }
   const auto bytes = [&](const char* name) {
@@ -91,11 +89,12 @@ Result<int> show_status(const StoreOptions& options) {
               bytes("stored_bytes").c_str(),
               limited ? absl::StrCat(" of ", bytes("max_bytes")).c_str() : "");
   std::printf("contents   %s, %s complete, %s being fetched\n",
-              json_text(answer.at("contents")).c_str(), json_text(answer.at("complete")).c_str(),
-              json_text(answer.at("fetching")).c_str());
+              agent::json_line(answer.at("contents")).c_str(),
+              agent::json_line(answer.at("complete")).c_str(),
+              agent::json_line(answer.at("fetching")).c_str());
   for (const auto& address : answer.at("addresses"))
     std::printf("peers      at %s\n", address.get<std::string>().c_str());
-  std::printf("process    %s%s\n", json_text(answer.at("pid")).c_str(),
+  std::printf("process    %s%s\n", agent::json_line(answer.at("pid")).c_str(),
               answer.at("stopping").get<bool>() ? ", stopping" : "");
   return kOk;
 }
