@@ -110,18 +110,11 @@ HttpCore::HttpCore(HttpLimits limits, std::function<void(HttpRequest, HttpReply)
       base_, wake_, EV_READ | EV_PERSIST,
       [](evutil_socket_t, short, void* self) { static_cast<HttpCore*>(self)->run_posted(); }, this);
   event_add(woken_, nullptr);
-  retry_listening_ = event_new(
-      base_, -1, 0,
-      [](evutil_socket_t, short, void* self) {
-        evconnlistener_enable(static_cast<HttpCore*>(self)->listener_);
-      },
-      this);
   for (std::size_t i = 0; i < kHttpBodyThreads; ++i)
     readers_.push_back(std::make_unique<DiskThread>());
 }
 
 HttpCore::~HttpCore() {
-  event_free(retry_listening_);
   event_free(woken_);
   if (http_ != nullptr) evhttp_free(http_);
   connections_.reset();
@@ -148,12 +141,22 @@ Result<Endpoint> HttpCore::listen(const Endpoint& where) {
     close(fd);
     return error;
   }
-  listener_ = evconnlistener_new(base_, nullptr, nullptr,
-                                 LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
-  P2P_CHECK(listener_ != nullptr && evhttp_bind_listener(http_, listener_) != nullptr);
-  evconnlistener_set_error_cb(
-      listener_, [](evconnlistener* listener, void*) { evconnlistener_disable(listener); });
+  evconnlistener* const listener = evconnlistener_new(
+      base_, nullptr, nullptr, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
+  P2P_CHECK(listener != nullptr && evhttp_bind_listener(http_, listener) != nullptr);
+  evconnlistener_set_error_cb(listener, [](evconnlistener* failed, void*) { pause(failed); });
   return endpoint_of(reinterpret_cast<sockaddr*>(&address));
+}
+
+// Else the loop would try again at once, and again.
+void HttpCore::pause(evconnlistener* listener) {
+  evconnlistener_disable(listener);
+  event_base_once(
+      evconnlistener_get_base(listener), -1, EV_TIMEOUT,
+      [](evutil_socket_t, short, void* paused) {
+        evconnlistener_enable(static_cast<evconnlistener*>(paused));
+      },
+      listener, &kRetryListening);
 }
 
 void HttpCore::start() {
@@ -279,19 +282,20 @@ void HttpCore::on_closed(evhttp_connection* connection) {
   // Where the client went while it was answered, evhttp leaves the request to us.
   if (evhttp_request_get_connection(exchange->request) == nullptr)
     evhttp_request_free(exchange->request);
-  unsent_ -= exchange->unsent;
-  exchange_of_.erase(connection);
-  exchanges_.erase(exchange->id);
+  forget(*exchange);
 }
 
 void HttpCore::on_answered(evhttp_request* request) {
   evhttp_connection* connection = evhttp_request_get_connection(request);
   connections_->end_request(connection);
-  Exchange* exchange = find(connection);
-  if (exchange == nullptr) return;
-  unsent_ -= exchange->unsent;
-  exchange_of_.erase(connection);
-  exchanges_.erase(exchange->id);
+  if (const Exchange* exchange = find(connection)) forget(*exchange);
+}
+
+void HttpCore::forget(const Exchange& exchange) {
+  unsent_ -= exchange.unsent;
+  exchange_of_.erase(exchange.connection);
+  const std::uint64_t id = exchange.id;  // goes with the exchange
+  exchanges_.erase(id);
 }
 
 void HttpCore::begin_answer(Exchange& exchange, const HttpHeaders& headers) {

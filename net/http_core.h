@@ -1,8 +1,6 @@
 // HttpCore: the thread of an HttpServer, and what it knows of the requests that are being answered.
 #pragma once
 
-#include <atomic>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -52,6 +50,8 @@ class HttpCore : public std::enable_shared_from_this<HttpCore> {
   Exchange* find(evhttp_connection* connection);
   void on_closed(evhttp_connection* connection);
   void on_answered(evhttp_request* request);
+  void forget(const Exchange& exchange);
+  static void pause(evconnlistener* listener);
   void begin_answer(Exchange& exchange, const HttpHeaders& headers);
   void pull(Exchange& exchange);
   void on_pulled(std::uint64_t id, HttpPull pulled, Bytes block);
@@ -63,8 +63,6 @@ class HttpCore : public std::enable_shared_from_this<HttpCore> {
   event_base* base_;
   evhttp* http_;
   std::unique_ptr<HttpConnections> connections_;
-  evconnlistener* listener_ = nullptr;  // evhttp's
-  event* retry_listening_;
   int wake_;  // an eventfd
   event* woken_;
   std::thread thread_;

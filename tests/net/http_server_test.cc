@@ -1,5 +1,8 @@
 #include "net/http_server.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <deque>
@@ -406,4 +409,28 @@ TEST_CASE("an address that is taken is an error that names it") {
   REQUIRE(!second);
   CHECK(second.error().message.find(server.at().to_string()) != std::string::npos);
   CHECK(second.error().message.find("in use") != std::string::npos);
+}
+
+TEST_CASE("a client that there was no descriptor for is answered when there is one again") {
+  HttpFixture server(echo);
+  HttpClient earlier(server.at());
+  earlier.send("GET /1 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  REQUIRE(earlier.read_head().starts_with("HTTP/1.1 200"));
+  REQUIRE(earlier.read_body(3) == "/1?");
+  rlimit limit{};
+  REQUIRE(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+  // One more descriptor, which the client's socket is.
+  const int free = dup(0);
+  close(free);
+  const rlimit short_limit{static_cast<rlim_t>(free) + 1, limit.rlim_max};
+  REQUIRE(setrlimit(RLIMIT_NOFILE, &short_limit) == 0);
+  HttpClient client(server.at());
+  client.send("GET /2 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  // When this is answered, the server has tried to take the other.
+  earlier.send("GET /3 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  const std::string meanwhile = earlier.read_head();
+  setrlimit(RLIMIT_NOFILE, &limit);
+  CHECK(meanwhile.starts_with("HTTP/1.1 200"));
+  CHECK(client.read_head().starts_with("HTTP/1.1 200"));
+  CHECK(client.read_body(3) == "/2?");
 }
