@@ -53,16 +53,15 @@ void answer(const Wanted& wanted, const ContentId& id, std::shared_ptr<Readable>
   if (!place) return reply.text(404, "the content has no such file");
   // A content never changes, so whoever has these bytes has them for ever.
   net::HttpHeaders headers = {{"Content-Type", "application/octet-stream"},
-                              {"X-Content-Type-Options", "nosniff"},
                               {"Accept-Ranges", "bytes"},
                               {"ETag", absl::StrCat("\"", id.hex(), "\"")},
                               {"Cache-Control", "private, max-age=31536000, immutable"}};
-  const net::ByteRange range = net::parse_range(wanted.range, place->bytes);
-  if (range.kind == net::ByteRange::Kind::kWhole)
+  const net::HttpRange range = net::parse_range(wanted.range, place->bytes);
+  if (range.kind == net::HttpRange::Kind::kWhole)
     return reply.stream(200, std::move(headers), place->bytes,
                         Readable::body(readable, place->first, place->bytes));
   headers.emplace_back("Content-Range", net::content_range(range, place->bytes));
-  if (range.kind == net::ByteRange::Kind::kUnsatisfiable)
+  if (range.kind == net::HttpRange::Kind::kUnsatisfiable)
     return reply.text(416, "the file is not as long", {headers.back()});
   reply.stream(206, std::move(headers), range.length,
                Readable::body(readable, place->first + range.first, range.length));

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <limits>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 
 namespace p2p::net {
@@ -25,24 +27,10 @@ std::optional<std::uint64_t> read_number(std::string_view digits) {
   return value;
 }
 
-char lower_case(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-std::string lower_case(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower) c = lower_case(c);
-  return lower;
-}
-
 std::string_view trimmed(std::string_view text) {
   const std::size_t first = text.find_first_not_of(" \t");
   if (first == std::string_view::npos) return {};
   return text.substr(first, text.find_last_not_of(" \t") + 1 - first);
-}
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  const char lower = lower_case(c);
-  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
 
 std::string_view without_port(std::string_view host) {
@@ -66,35 +54,41 @@ std::string_view HttpRequest::header(std::string_view name) const {
   return {};
 }
 
-std::optional<std::string> decode_url(std::string_view text) {
+std::optional<std::string> percent_decoded(std::string_view text) {
   std::string decoded;
   for (std::size_t i = 0; i < text.size(); ++i) {
     char c = text[i];
     if (c == '%') {
-      if (text.size() - i < 3) return std::nullopt;
-      const int high = hex_digit(text[i + 1]), low = hex_digit(text[i + 2]);
-      if (high < 0 || low < 0) return std::nullopt;
-      c = static_cast<char>(high * 16 + low);
+      unsigned value = 0;
+      const char* digits = text.data() + i + 1;
+      if (text.size() - i < 3 || std::from_chars(digits, digits + 2, value, 16).ptr != digits + 2)
+        return std::nullopt;
+      c = static_cast<char>(value);
       i += 2;
     }
-    if (c == '\0') return std::nullopt;
     decoded.push_back(c);
   }
   return decoded;
 }
 
+std::optional<std::string> decode_url(std::string_view text) {
+  auto decoded = percent_decoded(text);
+  if (decoded && decoded->find('\0') != std::string::npos) return std::nullopt;
+  return decoded;
+}
+
 bool is_own_host(std::string_view host, const std::vector<std::string>& names) {
   if (host.empty()) return true;
-  const std::string name = lower_case(without_port(trimmed(host)));
+  const std::string name = absl::AsciiStrToLower(std::string(without_port(trimmed(host))));
   if (IpAddress::parse(name) || name == "localhost" || name.ends_with(".localhost")) return true;
-  const std::string own = lower_case(own_name());
+  const std::string own = absl::AsciiStrToLower(own_name());
   if (!own.empty() && (name == own || name.starts_with(own + "."))) return true;
   return std::any_of(names.begin(), names.end(), [&](const std::string& allowed) {
-    return allowed == "*" || lower_case(allowed) == name;
+    return allowed == "*" || absl::AsciiStrToLower(allowed) == name;
   });
 }
 
-ByteRange parse_range(std::string_view header, std::uint64_t size) {
+HttpRange parse_range(std::string_view header, std::uint64_t size) {
   constexpr std::string_view kUnit = "bytes=";
   header = trimmed(header);
   if (!header.starts_with(kUnit)) return {};
@@ -104,21 +98,21 @@ ByteRange parse_range(std::string_view header, std::uint64_t size) {
   const std::string_view from = trimmed(header.substr(0, dash));
   const std::string_view to = trimmed(header.substr(dash + 1));
   const auto first = read_number(from), last = read_number(to);
-  const ByteRange none{ByteRange::Kind::kUnsatisfiable};
+  const HttpRange none{HttpRange::Kind::kUnsatisfiable};
   if (from.empty()) {  // the last so many
     if (!last) return {};
     if (*last == 0 || size == 0) return none;
     const std::uint64_t length = std::min(*last, size);
-    return {ByteRange::Kind::kPart, size - length, length};
+    return {HttpRange::Kind::kPart, size - length, length};
   }
   if (!first || (!last && !to.empty()) || (last && *last < *first)) return {};
   if (*first >= size) return none;
   const std::uint64_t end = last && *last < size ? *last : size - 1;
-  return {ByteRange::Kind::kPart, *first, end - *first + 1};
+  return {HttpRange::Kind::kPart, *first, end - *first + 1};
 }
 
-std::string content_range(const ByteRange& range, std::uint64_t size) {
-  if (range.kind == ByteRange::Kind::kUnsatisfiable) return absl::StrCat("bytes */", size);
+std::string content_range(const HttpRange& range, std::uint64_t size) {
+  if (range.kind == HttpRange::Kind::kUnsatisfiable) return absl::StrCat("bytes */", size);
   return absl::StrCat("bytes ", range.first, "-", range.first + range.length - 1, "/", size);
 }
 

@@ -25,7 +25,10 @@ struct HttpRequest {
   std::string_view header(std::string_view name) const;
 };
 
-// %41 is A. Nothing where a '%' is not followed by two hexadecimal digits, or a NUL comes out.
+// %41 is A. Nothing where a '%' is not followed by two hexadecimal digits.
+std::optional<std::string> percent_decoded(std::string_view text);
+// The same of an address. Nothing where a '%' is not followed by two hexadecimal digits, or a NUL
+// comes out.
 std::optional<std::string> decode_url(std::string_view text);
 
 // Is the name that a browser asked for one of ours? A page of another site can be made to mean this
@@ -36,14 +39,14 @@ bool is_own_host(std::string_view host, const std::vector<std::string>& names);
 
 // What a Range header asks for of a body of this size. One range is answered by 206 or 416; without
 // one, with several, or with one that is not understood, the whole body is what is answered.
-struct ByteRange {
+struct HttpRange {
   enum class Kind { kWhole, kPart, kUnsatisfiable } kind = Kind::kWhole;
   std::uint64_t first = 0;
   std::uint64_t length = 0;  // at least 1 of a part
-  bool operator==(const ByteRange&) const = default;
+  bool operator==(const HttpRange&) const = default;
 };
-ByteRange parse_range(std::string_view header, std::uint64_t size);
+HttpRange parse_range(std::string_view header, std::uint64_t size);
 // The Content-Range header's value for it; not for the whole.
-std::string content_range(const ByteRange& range, std::uint64_t size);
+std::string content_range(const HttpRange& range, std::uint64_t size);
 
 }  // namespace p2p::net

@@ -1,5 +1,7 @@
 #include "net/json_text.h"
 
+#include <utf8proc.h>
+
 #include <array>
 #include <charconv>
 #include <cmath>
@@ -10,37 +12,18 @@ namespace {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
-// How many bytes the character takes that begins here; 0 where none does (Unicode 15, table 3-7).
-std::size_t character_bytes(std::string_view text) {
-  const auto at = [&](std::size_t i) {
-    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u;
-  };
-  const auto within = [&](std::size_t i, unsigned least, unsigned most) {
-    return at(i) >= least && at(i) <= most;
-  };
-  const unsigned first = at(0);
-  if (first < 0x80) return 1;
-  if (first >= 0xC2 && first <= 0xDF) return within(1, 0x80, 0xBF) ? 2 : 0;
-  if (first >= 0xE0 && first <= 0xEF) {
-    const bool second = within(1, first == 0xE0 ? 0xA0u : 0x80u, first == 0xED ? 0x9Fu : 0xBFu);
-    return second && within(2, 0x80, 0xBF) ? 3 : 0;
-  }
-  if (first >= 0xF0 && first <= 0xF4) {
-    const bool second = within(1, first == 0xF0 ? 0x90u : 0x80u, first == 0xF4 ? 0x8Fu : 0xBFu);
-    return second && within(2, 0x80, 0xBF) && within(3, 0x80, 0xBF) ? 4 : 0;
-  }
-  return 0;
-}
-
 }  // namespace
 
 std::string valid_utf8(std::string_view text) {
   std::string valid;
   valid.reserve(text.size());
   while (!text.empty()) {
-    const std::size_t bytes = character_bytes(text);
-    valid.append(bytes == 0 ? kReplacement : text.substr(0, bytes));
-    text.remove_prefix(std::max<std::size_t>(bytes, 1));
+    const auto* at = reinterpret_cast<const utf8proc_uint8_t*>(text.data());
+    utf8proc_int32_t point = *at;
+    const utf8proc_ssize_t used =
+        point < 0x80 ? 1 : utf8proc_iterate(at, static_cast<utf8proc_ssize_t>(text.size()), &point);
+    valid.append(used <= 0 ? kReplacement : text.substr(0, static_cast<std::size_t>(used)));
+    text.remove_prefix(used <= 0 ? 1 : static_cast<std::size_t>(used));
   }
   return valid;
 }

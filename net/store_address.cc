@@ -4,6 +4,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "net/http_message.h"
 
 namespace p2p::net {
 namespace {
@@ -18,23 +19,13 @@ Error usage(const std::string& problem) {
 
 // Without the %XX. Errors where these make no sense, and for control characters.
 Result<std::string> unescaped(std::string_view text) {
-  std::string plain;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    char c = text[i];
-    if (c == '%') {
-      unsigned value = 0;
-      const char* digits = text.data() + i + 1;
-      if (text.size() - i < 3 || std::from_chars(digits, digits + 2, value, 16).ptr != digits + 2)
-        return usage("a '%' in user or password is not followed by two hexadecimal digits");
-      c = static_cast<char>(value);
-      i += 2;
-    }
+  auto plain = percent_decoded(text);
+  if (!plain) return usage("a '%' in user or password is not followed by two hexadecimal digits");
+  for (const char c : *plain)
     if (absl::ascii_iscntrl(static_cast<unsigned char>(c)))
       return usage("there is a control character in user or password");
-    plain.push_back(c);
-  }
-  if (plain.size() > kMaxStorePasswordBytes) return usage("user or password is too long");
-  return plain;
+  if (plain->size() > kMaxStorePasswordBytes) return usage("user or password is too long");
+  return *std::move(plain);
 }
 
 }  // namespace

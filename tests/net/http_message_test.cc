@@ -8,11 +8,11 @@ using namespace p2p::net;
 
 namespace {
 
-constexpr ByteRange kWhole{};
-constexpr ByteRange kUnsatisfiable{ByteRange::Kind::kUnsatisfiable};
+constexpr HttpRange kWhole{};
+constexpr HttpRange kUnsatisfiable{HttpRange::Kind::kUnsatisfiable};
 
-ByteRange part(std::uint64_t first, std::uint64_t length) {
-  return {ByteRange::Kind::kPart, first, length};
+HttpRange part(std::uint64_t first, std::uint64_t length) {
+  return {HttpRange::Kind::kPart, first, length};
 }
 
 }  // namespace
