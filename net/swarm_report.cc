@@ -5,8 +5,6 @@
 namespace p2p::net {
 namespace {
 
-// Two owners that ask at different times are told the same.
-constexpr Duration kMinSpan = std::chrono::seconds(1);
 constexpr Duration kMaxSpan = 3 * tracker::kReportInterval;
 
 std::uint64_t rate(std::uint64_t bytes, Duration span) {
@@ -19,6 +17,7 @@ std::uint64_t rate(std::uint64_t bytes, Duration span) {
 Bytes columns_of(const Bitfield& have) {
   const std::uint64_t chunks = have.size();
   const std::uint64_t columns = tracker::column_count(have.size());
+  if (have.all()) return Bytes(columns, tracker::kFullColumn);
   Bytes shares;
   ChunkIndex next = have.next_set(0);
   for (std::uint64_t column = 0; column < columns; ++column) {
@@ -33,13 +32,13 @@ Bytes columns_of(const Bitfield& have) {
 tracker::Report SwarmReport::make(const Bitfield& have, std::uint64_t total_bytes,
                                   std::uint64_t received, std::uint64_t sent, Time now) {
   const bool fresh = at_ != Time::min() && now - at_ <= kMaxSpan;
-  if (fresh && now - at_ >= kMinSpan) {
+  if (fresh && now - at_ >= tracker::kMinReportGap) {
     down_rate_ = rate(received - received_, now - at_);
     up_rate_ = rate(sent - sent_, now - at_);
   } else if (!fresh) {
     down_rate_ = up_rate_ = 0;
   }
-  if (!fresh || now - at_ >= kMinSpan) at_ = now, received_ = received, sent_ = sent;
+  if (!fresh || now - at_ >= tracker::kMinReportGap) at_ = now, received_ = received, sent_ = sent;
   tracker::Report report;
   report.bytes = std::min(total_bytes, tracker::kMaxReportedBytes);
   report.chunks = have.size();

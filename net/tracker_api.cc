@@ -19,12 +19,12 @@ using tracker::SwarmView;
 double rounded(double value, double steps) { return std::round(value * steps) / steps; }
 
 // [[seconds since the first, completion]...], the last as it is now where somebody fetches.
-void write_curve(JsonWriter& json, const SwarmHistory* history, const SwarmSummary& summary,
+void write_curve(JsonWriter& json, const SwarmHistory& history,
+                 const std::optional<double>& completion, const SwarmSummary& summary,
                  std::size_t most) {
   json.key("curve").begin_array();
-  if (history != nullptr && !history->points().empty()) {
-    auto points = history->points();
-    const auto completion = history->completion(summary);
+  if (!history.points().empty()) {
+    auto points = history.points();
     if (completion && summary.fetchers > summary.finished)
       points.push_back({Loop::now(), *completion});
     const std::size_t step = (points.size() + most - 1) / most;
@@ -51,12 +51,14 @@ void write_swarm(JsonWriter& json, const SwarmView& view, const SwarmHistory* hi
   json.field("fetching", summary.fetchers - summary.finished);
   json.field("reporting", view.reporting);
   json.key("completion");
-  const auto completion = (history ? *history : SwarmHistory()).completion(summary);
+  static const SwarmHistory kNone;
+  const SwarmHistory& past = history ? *history : kNone;
+  const std::optional<double> completion = past.completion(summary);
   completion ? json.value(rounded(*completion, 1000)) : json.null();
   json.field("down", std::round(view.down)).field("up", std::round(view.up));
   json.key("limit");
   view.limit ? json.value(std::round(*view.limit)) : json.null();
-  write_curve(json, history, summary, points);
+  write_curve(json, past, completion, summary, points);
 }
 
 void write_peer(JsonWriter& json, const PeerView& peer) {
@@ -123,7 +125,9 @@ std::string TrackerApi::swarms() {
   json.field("peers", table.entry_count()).field("complete", table.complete_count());
   json.key("swarms").begin_array();
   for (const SwarmSummary& summary : chosen) {
-    const auto view = view_of(service.owner(), summary.swarm, now);
+    // Of those that are not watched nothing is known but this.
+    std::optional<SwarmView> view = SwarmView{summary};
+    if (service.owner().watched(summary.swarm)) view = view_of(service.owner(), summary.swarm, now);
     if (!view) continue;
     json.begin_object();
     write_swarm(json, *view, histories_.find(summary.swarm), kListedPoints);

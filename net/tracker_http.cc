@@ -36,13 +36,12 @@ Result<std::unique_ptr<TrackerHttp>> TrackerHttp::start(Loop& loop, Node& node,
 }
 
 void TrackerHttp::answer(const HttpRequest& request, HttpReply reply) {
-  const HttpHeaders never_kept = kNeverKept;
   if (request.path == "/metrics")
-    return reply.send(200, kMetricsContentType, metrics(), never_kept);
-  if (request.path == "/healthz") return reply.text(200, "ok", never_kept);
+    return reply.send(200, kMetricsContentType, metrics(), kNeverKept);
+  if (request.path == "/healthz") return reply.text(200, "ok", kNeverKept);
   if (request.path == "/readyz") {
     const std::string why = not_ready();
-    return reply.text(why.empty() ? 200 : 503, why.empty() ? "ready" : why, never_kept);
+    return reply.text(why.empty() ? 200 : 503, why.empty() ? "ready" : why, kNeverKept);
   }
   constexpr std::string_view kApi = "/api/";
   if (request.path.starts_with(kApi))

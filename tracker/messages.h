@@ -31,6 +31,8 @@ inline constexpr Duration kMaxInterval = std::chrono::hours(1);
 // the last time it asked; they do once in an interval. A report has the chunks in columns, each a
 // run of them: enough for a picture, and bounded whatever the content.
 inline constexpr Duration kReportInterval = std::chrono::seconds(2);
+// A report that follows the last of its peer sooner is ignored, and tells of no newer rates.
+inline constexpr Duration kMinReportGap = std::chrono::seconds(1);
 inline constexpr Duration kMaxWatchLease = std::chrono::minutes(1);
 inline constexpr std::size_t kReportColumns = 64;
 inline constexpr std::uint8_t kFullColumn = 255;

@@ -108,10 +108,8 @@ inline constexpr Duration kWatchFor = std::chrono::seconds(10);
 inline constexpr std::size_t kMaxWatchedSwarms = 16;
 inline constexpr std::size_t kMaxWatchedPeers = 200;
 inline constexpr std::size_t kMaxWatchedPeersInAll = 1000;
-// Newcomers of a watched swarm are looked for so often; a report that follows the last of its peer
-// sooner is ignored.
+// Newcomers of a watched swarm are looked for so often.
 inline constexpr Duration kWatchLook = std::chrono::seconds(1);
-inline constexpr Duration kMinReportGap = std::chrono::seconds(1);
 
 // A peer of a watched swarm.
 struct WatchedPeer {

@@ -300,10 +300,7 @@ std::size_t PeerTable::swarm_size(const SwarmId& swarm) const {
 
 std::size_t PeerTable::complete_count(const SwarmId& swarm) const {
   const Swarm* found = find_swarm(swarm);
-  if (found == nullptr) return 0;
-  std::size_t total = 0;
-  for (std::size_t group = 1; group < kGroupCount; group += 2) total += found->groups[group].size();
-  return total;
+  return found == nullptr ? 0 : summary_of(*found).complete;
 }
 
 std::uint8_t PeerTable::group_of(const Endpoint& endpoint, bool complete) {

@@ -19,25 +19,18 @@ let asking = 0; // the number of the last question: an answer to an earlier one 
 
 // ---- words ----
 
-function bytesText(bytes) {
-  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+function scaled(number, step, units) {
   let unit = 0;
-  while (bytes >= 1024 && unit < units.length - 1) {
-    bytes /= 1024;
+  while (number >= step && unit < units.length - 1) {
+    number /= step;
     ++unit;
   }
-  return `${bytes >= 100 || unit === 0 ? Math.round(bytes) : bytes.toFixed(bytes >= 10 ? 1 : 2)} ${units[unit]}`;
+  const digits = number >= 100 || unit === 0 ? 0 : number >= 10 ? 1 : 2;
+  return `${number.toFixed(digits)} ${units[unit]}`;
 }
 
-function rateText(rate) {
-  const units = ['B/s', 'kB/s', 'MB/s', 'GB/s'];
-  let unit = 0;
-  while (rate >= 1000 && unit < units.length - 1) {
-    rate /= 1000;
-    ++unit;
-  }
-  return `${rate >= 100 || unit === 0 ? Math.round(rate) : rate.toFixed(rate >= 10 ? 1 : 2)} ${units[unit]}`;
-}
+const bytesText = (bytes) => scaled(bytes, 1024, ['B', 'KiB', 'MiB', 'GiB', 'TiB']);
+const rateText = (rate) => scaled(rate, 1000, ['B/s', 'kB/s', 'MB/s', 'GB/s']);
 
 function timeText(seconds) {
   if (seconds < 60) return `${Math.round(seconds)} s`;

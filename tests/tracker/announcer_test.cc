@@ -11,8 +11,6 @@ using namespace p2p::tracker::test;
 
 namespace {
 
-const SwarmId kSwarm = swarm_id(1);
-
 // An announcer with the clock and the last actions at hand.
 struct Fixture {
   explicit Fixture(std::size_t owners = 1, std::uint64_t seed = 1)

@@ -15,8 +15,6 @@ using namespace p2p::tracker::test;
 
 namespace {
 
-const SwarmId kSwarm = swarm_id(1);
-
 class World {
  public:
   World(std::size_t peers, std::uint64_t seed) : random_(seed) {

@@ -13,7 +13,6 @@ using namespace p2p::tracker::test;
 
 namespace {
 
-const SwarmId kSwarm = swarm_id(1);
 constexpr Duration kInterval = 30s;
 
 enum class Health {

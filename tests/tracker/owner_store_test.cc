@@ -13,8 +13,6 @@ using namespace p2p::tracker::test;
 
 namespace {
 
-const SwarmId kSwarm = swarm_id(1);
-
 OwnerConfig sharing() {
   OwnerConfig config;
   config.share = true;

@@ -11,8 +11,6 @@ using namespace p2p::tracker::test;
 
 namespace {
 
-const SwarmId kSwarm = swarm_id(1);
-
 struct Fixture {
   explicit Fixture(OwnerConfig config = {}) : owner(std::move(config), Random(1), kStart) {}
 

@@ -12,7 +12,6 @@ using namespace p2p::tracker::test;
 
 namespace {
 
-const SwarmId kSwarm = swarm_id(1);
 const PeerId kStranger = peer_id(1'000'000);
 const IpAddress kElsewhere = address("192.0.2.1");
 

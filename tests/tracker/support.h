@@ -20,6 +20,7 @@ inline constexpr Time kStart{};
 
 PeerId peer_id(std::uint64_t number);
 SwarmId swarm_id(std::uint64_t number);
+inline const SwarmId kSwarm = swarm_id(1);
 IpAddress address(const std::string& text);
 Endpoint endpoint(const std::string& text);
 // 10.x.y.z by number, below 2^24.

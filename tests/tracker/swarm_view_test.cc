@@ -10,8 +10,6 @@ using namespace p2p::tracker::test;
 
 namespace {
 
-const SwarmId kSwarm = swarm_id(1);
-
 struct Fixture {
   Fixture() : owner({}, Random(1), kStart) {}
 

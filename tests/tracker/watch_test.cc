@@ -10,8 +10,6 @@ using namespace p2p::tracker::test;
 
 namespace {
 
-const SwarmId kSwarm = swarm_id(1);
-
 Report report_of(const SwarmId& swarm, std::uint32_t have_chunks, std::uint64_t down = 0) {
   Report report;
   report.swarm = swarm;

@@ -12,8 +12,6 @@ using namespace p2p::tracker::test;
 
 namespace {
 
-const SwarmId kSwarm = swarm_id(1);
-
 // Hosts by number; the zone of each is what it announced last.
 struct Cluster {
   explicit Cluster(OwnerConfig config = {}) : owner(std::move(config), Random(1), kStart) {}
