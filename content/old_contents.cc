@@ -18,9 +18,7 @@ constexpr std::size_t kGroupsAtOnce = 64;
 
 }  // namespace
 
-OldContents::OldContents(std::vector<OldSource> sources) : sources_(std::move(sources)) {
-  for (const OldSource& source : sources_) total_bytes_ += source.layout.total_bytes;
-}
+OldContents::OldContents(std::vector<OldSource> sources) : sources_(std::move(sources)) {}
 
 Result<std::unique_ptr<OldContents>> OldContents::open(
     const std::vector<std::filesystem::path>& paths) {
@@ -59,14 +57,8 @@ std::vector<OldContents::Entry>::const_iterator OldContents::find(const std::vec
 
 Status OldContents::index_groups(const HashJob& job) {
   std::mutex mutex;
-  std::uint64_t before = 0;
-  for (std::uint32_t source = 0; source < sources_.size(); ++source) {
-    HashJob part = job;
-    if (job.progress)
-      part.progress = [&](std::uint64_t done, std::uint64_t) {
-        job.progress(before + done, total_bytes_);
-      };
-    P2P_TRY(walk_groups(sources_[source].layout, *sources_[source].reader, part,
+  for (std::uint32_t source = 0; source < sources_.size(); ++source)
+    P2P_TRY(walk_groups(sources_[source].layout, *sources_[source].reader, job,
                         [&](std::uint64_t offset, ByteView group) {
                           const Entry entry{segment_hash(group),
                                             static_cast<std::uint32_t>(group.size()), source, false,
@@ -74,8 +66,6 @@ Status OldContents::index_groups(const HashJob& job) {
                           const std::lock_guard lock(mutex);
                           groups_.push_back(entry);
                         }));
-    before += sources_[source].layout.total_bytes;
-  }
   sort(groups_);
   return {};
 }

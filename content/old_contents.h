@@ -46,8 +46,6 @@ class OldContents {
   std::optional<OldPlace> find_group(const Segment& group);
   std::optional<OldPlace> find_segment(const Segment& segment) const;
 
-  std::uint64_t total_bytes() const { return total_bytes_; }
-
   // Thread-safe. Errors: of the readers; kCorrupt past the end.
   Status read(const OldPlace& place, MutableBytes out) const;
 
@@ -63,7 +61,6 @@ class OldContents {
                                                  const Segment& segment);
 
   std::vector<OldSource> sources_;
-  std::uint64_t total_bytes_ = 0;
   std::vector<Entry> groups_, segments_;  // by hash, then by place
 };
 

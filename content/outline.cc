@@ -105,13 +105,15 @@ Status walk_groups(const Layout& layout, const ChunkReader& reader, const HashJo
 }
 
 Result<Outline> make_outline(const Layout& layout, const ChunkReader& reader, const HashJob& job) {
-  const Error too_long{ErrorCode::kLimit, absl::StrCat("the content is too large for an outline: ",
-                                                       kMaxOutlineBytes, " bytes are the most")};
+  const auto too_long = [] {
+    return Error{ErrorCode::kLimit, absl::StrCat("the content is too large for an outline: ",
+                                                 kMaxOutlineBytes, " bytes are the most")};
+  };
+  // What cannot fit is not read: groups have kMaxGroupBytes at most.
+  if (layout.total_bytes / kMaxGroupBytes * kGroupRecordBytes > kMaxOutlineBytes) return too_long();
   // Each strip has its place: threads share nothing.
   std::vector<std::vector<Segment>> strips(
       static_cast<std::size_t>((layout.total_bytes + kStripBytes - 1) / kStripBytes));
-  // What cannot fit is not read: groups have kMaxGroupBytes at most.
-  if (layout.total_bytes / kMaxGroupBytes * kGroupRecordBytes > kMaxOutlineBytes) return too_long;
   P2P_TRY(walk_groups(layout, reader, job, [&](std::uint64_t offset, ByteView group) {
     strips[static_cast<std::size_t>(offset / kStripBytes)].push_back(
         {static_cast<std::uint32_t>(group.size()), segment_hash(group)});
@@ -119,7 +121,7 @@ Result<Outline> make_outline(const Layout& layout, const ChunkReader& reader, co
   std::vector<Segment> all;
   for (const std::vector<Segment>& strip : strips)
     all.insert(all.end(), strip.begin(), strip.end());
-  if (all.size() * kGroupRecordBytes > kMaxOutlineBytes) return too_long;
+  if (all.size() * kGroupRecordBytes > kMaxOutlineBytes) return too_long();
   return Outline(std::move(all));
 }
 

@@ -1,6 +1,15 @@
 #include "content/partial_chunk.h"
 
+#include <algorithm>
+
 namespace p2p {
+
+const PartialChunk* find_partial(std::span<const PartialChunk> by_chunk, ChunkIndex chunk) {
+  const auto found = std::lower_bound(
+      by_chunk.begin(), by_chunk.end(), chunk,
+      [](const PartialChunk& partial, ChunkIndex index) { return partial.chunk < index; });
+  return found != by_chunk.end() && found->chunk == chunk ? &*found : nullptr;
+}
 
 std::uint64_t bytes_of_ranges(std::span<const ByteRange> ranges) {
   std::uint64_t bytes = 0;

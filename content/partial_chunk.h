@@ -29,6 +29,9 @@ struct PartialChunk {
   bool operator==(const PartialChunk&) const = default;
 };
 
+// Of those that are in ascending order; null where the chunk is not among them.
+const PartialChunk* find_partial(std::span<const PartialChunk> by_chunk, ChunkIndex chunk);
+
 std::uint64_t bytes_of_ranges(std::span<const ByteRange> ranges);
 // Are these ranges what a PartialChunk may have, of a chunk of this length?
 bool are_partial_ranges(std::span<const ByteRange> ranges, std::uint32_t chunk_bytes);

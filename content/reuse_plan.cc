@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <mutex>
 
-#include "base/check.h"
 #include "content/on_threads.h"
 #include "crypto/digest.h"
 
@@ -29,10 +28,11 @@ void join_ranges(std::vector<ByteRange>& ranges, std::size_t most) {
   std::vector<std::uint32_t> gaps;
   for (std::size_t i = 1; i < ranges.size(); ++i)
     gaps.push_back(ranges[i].offset - ranges[i - 1].offset - ranges[i - 1].bytes);
-  const auto last_joined = gaps.begin() + static_cast<std::ptrdiff_t>(ranges.size() - most - 1);
   std::vector<std::uint32_t> sorted = gaps;
-  std::nth_element(sorted.begin(), sorted.begin() + (last_joined - gaps.begin()), sorted.end());
-  const std::uint32_t bound = sorted[static_cast<std::size_t>(last_joined - gaps.begin())];
+  const auto longest_joined =
+      sorted.begin() + static_cast<std::ptrdiff_t>(ranges.size() - most - 1);
+  std::nth_element(sorted.begin(), longest_joined, sorted.end());
+  const std::uint32_t bound = *longest_joined;
   std::vector<ByteRange> joined = {ranges.front()};
   for (std::size_t i = 1; i < ranges.size(); ++i) {
     if (gaps[i - 1] <= bound)
@@ -48,11 +48,18 @@ void join_ranges(std::vector<ByteRange>& ranges, std::size_t most) {
 ReusePlan::ReusePlan(Layout layout, std::shared_ptr<const OldContents> old,
                      std::vector<Known> known)
     : layout_(layout), old_(std::move(old)), known_(std::move(known)) {
+  std::size_t ranges = 0;
   for (std::uint32_t least = kMinKnownBytes;; least *= 2) {
     find_missing(least);
-    std::size_t ranges = 0;
+    ranges = 0;
     for (const PartialChunk& partial : partial_) ranges += partial.missing.size();
     if (ranges <= kMaxRanges || least >= layout_.chunk_bytes) break;
+  }
+  // A content of more chunks than that: the last of them are fetched whole.
+  for (; ranges > kMaxRanges; partial_.pop_back()) {
+    const PartialChunk& last = partial_.back();
+    ranges -= last.missing.size();
+    known_bytes_ -= layout_.length_of(last.chunk) - bytes_of_ranges(last.missing);
   }
 }
 
@@ -98,10 +105,7 @@ void ReusePlan::find_missing(std::uint32_t min_known_bytes) {
 }
 
 const PartialChunk* ReusePlan::partial_of(ChunkIndex chunk) const {
-  const auto found = std::lower_bound(
-      partial_.begin(), partial_.end(), chunk,
-      [](const PartialChunk& partial, ChunkIndex index) { return partial.chunk < index; });
-  return found != partial_.end() && found->chunk == chunk ? &*found : nullptr;
+  return find_partial(partial_, chunk);
 }
 
 // Known runs that are fetched as well stand in no range: what came for them is kept.
@@ -135,10 +139,9 @@ Status ReusePlan::fill(ChunkIndex chunk, MutableBytes bytes) const {
 
 Result<Bitfield> ReusePlan::compose(const Manifest& manifest, const Bitfield& have,
                                     ChunkWriter& writer, const HashJob& job) const {
-  std::mutex mutex;  // guards what follows, and the calls of progress
+  std::mutex mutex;  // guards what follows
   Bitfield composed(whole_.size());
   ChunkIndex next = 0;
-  std::uint64_t done = 0;
   Status failed;
   on_threads(job.threads, whole_.count(), [&] {
     Bytes bytes;
@@ -156,8 +159,6 @@ Result<Bitfield> ReusePlan::compose(const Manifest& manifest, const Bitfield& ha
       const std::lock_guard lock(mutex);
       if (!written && failed) failed = std::move(written);
       if (good && failed) composed.set(chunk);
-      done += bytes.size();
-      if (job.progress) job.progress(done, bytes_of_chunks(layout_, whole_));
     }
   });
   if (!failed) return std::move(failed).error();

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 
-#include "base/check.h"
 #include "crypto/digest.h"
 
 namespace p2p {
@@ -85,11 +84,10 @@ std::uint32_t group_length(ByteView run) {
 
 std::vector<Segment> segments_of(ByteView group) {
   std::vector<Segment> segments;
-  const std::uint32_t length = walk_group(group, [&](ByteView segment) {
+  // Of what is no group the rest goes unlisted, and so is fetched.
+  walk_group(group, [&](ByteView segment) {
     segments.push_back({static_cast<std::uint32_t>(segment.size()), segment_hash(segment)});
   });
-  // Of what is no group the rest goes unlisted, and so is fetched.
-  (void)length;
   return segments;
 }
 

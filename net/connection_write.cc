@@ -19,6 +19,18 @@ constexpr std::size_t kGatheredBytes = 16 * 1024;
 constexpr std::size_t kUrgentBytes = 4 * 1024;
 constexpr std::size_t kDataOverheadBytes = kFrameOverheadBytes + kDataHeaderBytes;
 
+// What stands from `offset` on, up to `most` bytes; an empty part past the end.
+template <typename Part>
+Part part_of(const Bytes& encoded, std::uint32_t offset, std::size_t most) {
+  Part part;
+  if (offset >= encoded.size()) return part;
+  part.total_bytes = static_cast<std::uint32_t>(encoded.size());
+  part.offset = offset;
+  const ByteView data = ByteView(encoded).subspan(offset, std::min(most, encoded.size() - offset));
+  part.data.assign(data.begin(), data.end());
+  return part;
+}
+
 }  // namespace
 
 void Connection::send(const WireMessage& message) {
@@ -37,28 +49,12 @@ void Connection::send(const WireMessage& message) {
 }
 
 void Connection::send_manifest_part(std::uint32_t offset) {
-  peer::ManifestPart part;
-  const Bytes& encoded = io_->encoded_manifest;
-  if (offset < encoded.size()) {
-    part.total_bytes = static_cast<std::uint32_t>(encoded.size());
-    part.offset = offset;
-    const auto from = encoded.begin() + static_cast<std::ptrdiff_t>(offset);
-    part.data.assign(from, from + static_cast<std::ptrdiff_t>(std::min(peer::kMaxManifestPartBytes,
-                                                                       encoded.size() - offset)));
-  }
-  send(peer::Message(std::move(part)));
+  send(peer::Message(
+      part_of<peer::ManifestPart>(io_->encoded_manifest, offset, peer::kMaxManifestPartBytes)));
 }
 
 void Connection::send_outline_part(std::uint32_t offset, const Bytes& encoded) {
-  peer::OutlinePart part;
-  if (offset < encoded.size()) {
-    part.total_bytes = static_cast<std::uint32_t>(encoded.size());
-    part.offset = offset;
-    const auto from = encoded.begin() + static_cast<std::ptrdiff_t>(offset);
-    part.data.assign(from, from + static_cast<std::ptrdiff_t>(std::min(peer::kMaxOutlinePartBytes,
-                                                                       encoded.size() - offset)));
-  }
-  send(peer::Message(std::move(part)));
+  send(peer::Message(part_of<peer::OutlinePart>(encoded, offset, peer::kMaxOutlinePartBytes)));
 }
 
 void Connection::send_chunk(ChunkIndex chunk) {

@@ -28,7 +28,6 @@ void OldSearch::start(std::function<void(const Error&)> failed) {
         if (stop_.stop_requested()) return;
         if (!*opened) return failed_(opened->error());
         old_ = std::move(**opened);
-        indexed_ = true;
         search();
       });
 }
@@ -59,12 +58,20 @@ void OldSearch::on_outline(std::optional<Outline> outline) {
 
 // As soon as both are here: which groups are in the older contents.
 void OldSearch::search() {
-  if (!indexed_ || !outline_known_ || search_ || stop_.stop_requested()) return;
+  if (!old_ || !outline_known_ || stop_.stop_requested()) return;
   if (!outline_) {
     planned_ = true;
     return finish();
   }
-  search_.emplace(outline_, old_);
+  work_([this] { search_.emplace(outline_, old_); },
+        [this] {
+          if (!stop_.stop_requested()) want_details();
+        });
+}
+
+// Of the groups that are not. Meanwhile what the older contents have beside those that are is cut
+// up finer.
+void OldSearch::want_details() {
   session_->want_details(outline_, search_->missing_groups());
   if (search_->missing_groups().empty()) {
     segments_ready_ = true;

@@ -45,6 +45,7 @@ class OldSearch {
  private:
   void on_outline(std::optional<Outline> outline);
   void search();
+  void want_details();
   void on_details();
   void finish();
 
@@ -57,9 +58,8 @@ class OldSearch {
   std::shared_ptr<ChunkWriter> writer_;
   Bitfield have_;
 
-  std::shared_ptr<OldContents> old_;
-  bool indexed_ = false;        // by groups
-  bool outline_known_ = false;  // it came, or never will
+  std::shared_ptr<OldContents> old_;  // once it is indexed by groups
+  bool outline_known_ = false;        // it came, or never will
   bool segments_ready_ = false, details_ready_ = false;
   std::shared_ptr<const Outline> outline_;
   std::optional<ReuseSearch> search_;

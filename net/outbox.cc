@@ -47,22 +47,20 @@ std::uint32_t Outbox::length_of(const Outgoing& sending, const Layout& layout) {
   return static_cast<std::uint32_t>(bytes_of_ranges(sending.ranges));
 }
 
-// Where in the chunk these bytes of what is sent of it lie.
+// Where in the chunk what is sent of it at `offset` lies, as far as its range goes.
+ByteRange Outbox::range_at(const Outgoing& sending, std::uint32_t offset, std::uint32_t most) {
+  for (const ByteRange& range : sending.ranges) {
+    if (offset < range.bytes) return {range.offset + offset, std::min(range.bytes - offset, most)};
+    offset -= range.bytes;
+  }
+  return {offset, most};  // the whole chunk is sent
+}
+
 std::vector<ByteRange> Outbox::ranges_of(const Outgoing& sending, std::uint32_t offset,
                                          std::uint32_t bytes) {
-  if (sending.ranges.empty()) return {{offset, bytes}};
   std::vector<ByteRange> found;
-  for (const ByteRange& range : sending.ranges) {
-    if (bytes == 0) break;
-    if (offset >= range.bytes) {
-      offset -= range.bytes;
-      continue;
-    }
-    const std::uint32_t taken = std::min(range.bytes - offset, bytes);
-    found.push_back({range.offset + offset, taken});
-    offset = 0;
-    bytes -= taken;
-  }
+  for (const std::uint32_t end = offset + bytes; offset < end; offset += found.back().bytes)
+    found.push_back(range_at(sending, offset, end - offset));
   return found;
 }
 
@@ -121,7 +119,7 @@ Outbox::Filled Outbox::fill_data(Sealer& sealer, const Layout& layout, std::size
   const auto most = static_cast<std::uint32_t>(std::min<std::size_t>(
       {block.bytes - from, payload_bytes, std::size_t{kMaxDataPayloadBytes}}));
   // A frame is of one range.
-  const auto [offset, taken] = ranges_of(sending, sending.taken, most).front();
+  const auto [offset, taken] = range_at(sending, sending.taken, most);
   std::uint8_t* const payload = block.buffer->payload() + from;
   if (from > 0) std::copy(under_tag_.begin(), under_tag_.end(), payload);
   std::copy_n(payload + taken, kFrameTagBytes, under_tag_.begin());

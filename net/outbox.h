@@ -88,6 +88,7 @@ class Outbox {
     std::deque<Loaded> blocks = {};
   };
   static std::uint32_t length_of(const Outgoing& sending, const Layout& layout);
+  static ByteRange range_at(const Outgoing& sending, std::uint32_t offset, std::uint32_t most);
   static std::vector<ByteRange> ranges_of(const Outgoing& sending, std::uint32_t offset,
                                           std::uint32_t bytes);
   Filled fill_data(Sealer& sealer, const Layout& layout, std::size_t payload_bytes);

@@ -154,10 +154,9 @@ void Transport::on_incoming() {
   const ConnectionId id = next_id_++;
   ++sockets_;
   count_open(id, from.address);
-  if (opened_.size() < config_.max_connections)
-    lane_of(id).adopt(id, own, from);
-  else
-    ++turned_away_.full, lane_of(id).turn_away(id, own, from);
+  if (opened_.size() < config_.max_connections) return lane_of(id).adopt(id, own, from);
+  ++turned_away_.full;
+  lane_of(id).turn_away(id, own, from);
 }
 
 bool Transport::admit(const IpAddress& address) {

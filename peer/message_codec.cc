@@ -216,15 +216,22 @@ Result<Message> read_fields(Fields fields, const ManifestRequest*) {
   return Message(request);
 }
 
-Result<Message> read_fields(Fields fields, const ManifestPart*) {
-  ManifestPart part;
-  P2P_ASSIGN(part.total_bytes, read_number<std::uint32_t>(fields[0], kMaxManifestBytes, "total"));
-  P2P_ASSIGN(part.offset, read_number<std::uint32_t>(fields[1], kMaxManifestBytes, "offset"));
-  P2P_ASSIGN(const ByteView data, as_bin(fields[2], kMaxManifestPartBytes, "data"));
+// Of something that has at most so many bytes, and at most so many in a part.
+template <typename Part>
+Result<Message> read_part(Fields fields, std::size_t most, std::size_t most_in_part,
+                          std::string_view name) {
+  Part part;
+  P2P_ASSIGN(part.total_bytes, read_number<std::uint32_t>(fields[0], most, "total"));
+  P2P_ASSIGN(part.offset, read_number<std::uint32_t>(fields[1], most, "offset"));
+  P2P_ASSIGN(const ByteView data, as_bin(fields[2], most_in_part, "data"));
   if (data.size() > part.total_bytes || part.offset > part.total_bytes - data.size())
-    return malformed("manifest part", "past the end");
+    return malformed(name, "past the end");
   part.data.assign(data.begin(), data.end());
   return Message(std::move(part));
+}
+
+Result<Message> read_fields(Fields fields, const ManifestPart*) {
+  return read_part<ManifestPart>(fields, kMaxManifestBytes, kMaxManifestPartBytes, "manifest part");
 }
 
 Result<Message> read_fields(Fields fields, const Chunks*) {
@@ -310,14 +317,7 @@ Result<Message> read_fields(Fields fields, const OutlineRequest*) {
 }
 
 Result<Message> read_fields(Fields fields, const OutlinePart*) {
-  OutlinePart part;
-  P2P_ASSIGN(part.total_bytes, read_number<std::uint32_t>(fields[0], kMaxOutlineBytes, "total"));
-  P2P_ASSIGN(part.offset, read_number<std::uint32_t>(fields[1], kMaxOutlineBytes, "offset"));
-  P2P_ASSIGN(const ByteView data, as_bin(fields[2], kMaxOutlinePartBytes, "data"));
-  if (data.size() > part.total_bytes || part.offset > part.total_bytes - data.size())
-    return malformed("outline part", "past the end");
-  part.data.assign(data.begin(), data.end());
-  return Message(std::move(part));
+  return read_part<OutlinePart>(fields, kMaxOutlineBytes, kMaxOutlinePartBytes, "outline part");
 }
 
 // The groups of DetailRequest and DetailPart.

@@ -269,7 +269,7 @@ class alignas(kCacheLineBytes) Swarm {
   void tell_partial(Neighbour& neighbour, ChunkIndex chunk, Time now);
   void tell_all_partial(Neighbour& neighbour, Time now);
   std::uint32_t length_from(const Neighbour& neighbour, ChunkIndex chunk) const;
-  const PartialChunk* partial_of(ChunkIndex chunk) const;
+  static bool believes_partial(const Neighbour& neighbour, ChunkIndex chunk);
   static std::uint32_t usual_length(const Layout& layout, const Bitfield& have,
                                     const std::vector<PartialChunk>& partial);
   void note_partial();

@@ -36,24 +36,20 @@ void Swarm::note_partial() {
   partial_changes_ = 1;
 }
 
-const PartialChunk* Swarm::partial_of(ChunkIndex chunk) const {
-  const auto found = std::lower_bound(
-      partial_.begin(), partial_.end(), chunk,
-      [](const PartialChunk& partial, ChunkIndex index) { return partial.chunk < index; });
-  return found != partial_.end() && found->chunk == chunk ? &*found : nullptr;
+// What it was told, and was not told otherwise since.
+bool Swarm::believes_partial(const Neighbour& neighbour, ChunkIndex chunk) {
+  return neighbour.told_partial.size() > 0 && neighbour.told_partial.test(chunk);
 }
 
 // How much the neighbour would send of the chunk, as it was told.
 std::uint32_t Swarm::length_from(const Neighbour& neighbour, ChunkIndex chunk) const {
-  if (neighbour.told_partial.size() == 0 || !neighbour.told_partial.test(chunk))
-    return layout_.length_of(chunk);
-  return static_cast<std::uint32_t>(bytes_of_ranges(partial_of(chunk)->missing));
+  if (!believes_partial(neighbour, chunk)) return layout_.length_of(chunk);
+  return static_cast<std::uint32_t>(bytes_of_ranges(find_partial(partial_, chunk)->missing));
 }
 
 // Does the neighbour believe that we know parts of the chunk, which did not fit?
 bool Swarm::is_stale(const Neighbour& neighbour, ChunkIndex chunk) const {
-  return neighbour.told_partial.size() > 0 && neighbour.told_partial.test(chunk) &&
-         !is_partial_.test(chunk);
+  return believes_partial(neighbour, chunk) && !is_partial_.test(chunk);
 }
 
 // Before the chunk, or any chunk, is asked of it.
@@ -68,7 +64,7 @@ void Swarm::tell_partial(Neighbour& neighbour, ChunkIndex chunk, Time now) {
   if (is_partial_.test(chunk) == neighbour.told_partial.test(chunk)) return;
   Partial one;
   if (is_partial_.test(chunk)) {
-    one.chunks.push_back(*partial_of(chunk));
+    one.chunks.push_back(*find_partial(partial_, chunk));
     neighbour.told_partial.set(chunk);
   } else {
     one.chunks.push_back({chunk, {}});

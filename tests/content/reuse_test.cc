@@ -216,3 +216,15 @@ TEST_CASE("a folder is an old version of an archive that holds its files") {
   CHECK(archive.bytes().size() - plan->known_bytes() < 10'000);
   check_fills(*plan, archive);
 }
+
+TEST_CASE("of more partly known chunks than there may be ranges the last are fetched whole") {
+  constexpr ChunkIndex kChunks = kMaxRanges + 1000;
+  constexpr std::uint64_t kTotal = std::uint64_t{kChunks} * kChunk;
+  std::vector<ReusePlan::Known> known;
+  for (std::uint64_t at = 0; at < kTotal; at += kChunk) known.push_back({at, 100, {0, at}});
+  const ReusePlan plan({kTotal, kChunk}, old_of({}), known);
+  CHECK(plan.partial().size() == kMaxRanges);
+  CHECK(plan.known_bytes() == 100 * kMaxRanges);
+  CHECK(plan.partial_of(0) != nullptr);
+  CHECK(plan.partial_of(kChunks - 1) == nullptr);
+}
