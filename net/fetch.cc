@@ -36,14 +36,7 @@ Status Fetch::run() {
 }
 
 Status Fetch::start() {
-  TransportConfig transport;
-  transport.keys = config_.identity;
-  if (config_.gossip) transport.accepted_psks = config_.gossip->keys.secrets();
-  transport.lanes = config_.lanes;
-  if (config_.gossip) transport.max_connections = kMaxMemberConnections;
-  transport.timeouts = config_.timeouts;
-  transport.limits = config_.limits;
-  node_ = std::make_unique<Node>(loop_, std::move(transport));
+  node_ = std::make_unique<Node>(loop_, transport_config(config_));
   if (!config_.manifest_only)
     P2P_TRY(node_->transport().listen(config_.listen.value_or(default_listen_endpoint())));
   if (config_.gossip) P2P_TRY(join_cluster());

@@ -11,17 +11,11 @@ namespace p2p::net {
 
 inline constexpr Duration kCourtesy = std::chrono::seconds(2);
 
-struct FetchConfig : DownloadConfig {
+struct FetchConfig : DownloadConfig, PeerConfig {
   std::optional<Endpoint> listen;
-  // As a member of a cluster, whose hash table is asked too.
-  std::optional<GossipConfig> gossip;
-  KeyPair identity = KeyPair::random();  // of the member, and of the peer
   // How long it goes on seeding afterwards. Not said: kCourtesy, where neighbours are not complete
   // (in a simulated swarm with slow hosts in it, the last of the others were done a third sooner).
   std::optional<Duration> linger;
-  unsigned lanes = 1;
-  BandwidthLimits limits = {};
-  ConnectionTimeouts timeouts;
 };
 
 // on_end is the fetch's own.

@@ -236,6 +236,18 @@ void Node::close_silent() {
   if (!unheard_.empty()) silent_timer_.arm(unheard_.front().first);
 }
 
+TransportConfig transport_config(const PeerConfig& config) {
+  TransportConfig transport;
+  transport.keys = config.identity;
+  transport.lanes = config.lanes;
+  transport.limits = config.limits;
+  transport.timeouts = config.timeouts;
+  if (!config.gossip) return transport;
+  transport.accepted_psks = config.gossip->keys.secrets();
+  transport.max_connections = kMaxMemberConnections;
+  return transport;
+}
+
 Endpoint default_listen_endpoint() {
   const int probe = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_storage any = sockaddr_of(Endpoint{*IpAddress::parse("::"), 0});

@@ -30,6 +30,17 @@ inline constexpr std::size_t kMaxHostedSwarms = 1000;
 // After stop(), for a daemon that others have connections with: how long good-byes may take.
 inline constexpr Duration kGoodbye = std::chrono::milliseconds(300) + gossip::kLeaving;
 
+// How a process that seeds or fetches meets others.
+struct PeerConfig {
+  // As a member of a cluster, whose hash table is used too.
+  std::optional<GossipConfig> gossip;
+  KeyPair identity = KeyPair::random();  // of the member, and of the peer
+  unsigned lanes = 1;
+  BandwidthLimits limits;
+  ConnectionTimeouts timeouts;
+};
+TransportConfig transport_config(const PeerConfig& config);
+
 class Node {
  public:
   Node(Loop& loop, TransportConfig config);

@@ -50,14 +50,7 @@ Status Seed::check_trackers() const {
 
 Result<Link> Seed::start() {
   P2P_TRY(check_trackers());
-  TransportConfig transport;
-  transport.keys = config_.identity;
-  if (config_.gossip) transport.accepted_psks = config_.gossip->keys.secrets();
-  transport.lanes = config_.lanes;
-  if (config_.gossip) transport.max_connections = kMaxMemberConnections;
-  transport.timeouts = config_.timeouts;
-  transport.limits = config_.limits;
-  node_ = std::make_unique<Node>(loop_, std::move(transport));
+  node_ = std::make_unique<Node>(loop_, transport_config(config_));
   P2P_TRY(listen());
   tracker::OwnerConfig owner;
   // A member owns what the table gives it.

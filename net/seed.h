@@ -13,7 +13,7 @@
 
 namespace p2p::net {
 
-struct SeedConfig {
+struct SeedConfig : PeerConfig {
   std::shared_ptr<const Manifest> manifest;
   std::shared_ptr<FileSet> files;
   std::optional<Secret>
@@ -26,13 +26,7 @@ struct SeedConfig {
   std::vector<HostPort> advertised;  // how others reach this host; port 0: the one listened on
   std::optional<Endpoint> listen;
   std::uint16_t preferred_port = 0;  // taken when it is free and `listen` names none
-  // As a member of a cluster, whose hash table then knows the content too.
-  std::optional<GossipConfig> gossip;
-  KeyPair identity = KeyPair::random();  // of the member, and of the peer
-  std::string zone;                      // where this host is (base/zone.h)
-  unsigned lanes = 1;
-  BandwidthLimits limits = {};
-  ConnectionTimeouts timeouts;
+  std::string zone;                  // where this host is (base/zone.h)
 };
 
 class Seed {
