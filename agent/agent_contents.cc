@@ -312,7 +312,8 @@ void Agent::on_download_end(const ContentId& id, const Status& outcome) {
     counts_.received_bytes += done.bytes_fetched;
     net::log_info(absl::StrCat("fetched ", done.name, " (", id.short_hex(),
                                "): ", format_bytes(done.bytes_total), " in ",
-                               format_duration(done.elapsed), " from ", done.peers_met, " peers"));
+                               format_duration(done.elapsed), " from ", done.peers_met,
+                               done.peers_met == 1 ? " peer" : " peers"));
     return seal(id);
   }
   net::log_warn(absl::StrCat("the fetch of ",
