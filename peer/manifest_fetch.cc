@@ -25,16 +25,21 @@ void ManifestFetch::ask_next(Time now) {
       deadline_ = std::min(deadline_, neighbour.not_before);
     return;
   }
-  asked_ = next->connection;
-  owes_ = next->owes;
-  waiting_.erase(next);
-  collected_.clear();
-  total_bytes_ = 0;
+  take_up(next);
   request(now);
 }
 
+void ManifestFetch::take_up(std::vector<Neighbour>::iterator next) {
+  asked_ = next->connection;
+  owes_ = next->owes;
+  patience_ = next->patience;
+  waiting_.erase(next);
+  collected_.clear();
+  total_bytes_ = 0;
+}
+
 void ManifestFetch::request(Time now) {
-  deadline_ = now + kManifestPartTimeout;
+  deadline_ = now + patience_;
   actions_.push_back(
       SendMessage{*asked_, ManifestRequest{static_cast<std::uint32_t>(collected_.size())}});
 }
@@ -46,8 +51,8 @@ void ManifestFetch::disconnect(ConnectionId connection, ByeReason reason, std::s
 }
 
 // To the end of the line, with a pause.
-void ManifestFetch::pass_over(unsigned owes, Time now) {
-  waiting_.push_back({*asked_, now + kManifestPartTimeout, owes});
+void ManifestFetch::pass_over(unsigned owes, Duration patience, Time now) {
+  waiting_.push_back({*asked_, now + kManifestPartTimeout, owes, patience});
   asked_.reset();
   ask_next(now);
 }
@@ -63,14 +68,17 @@ void ManifestFetch::on_part(ConnectionId connection, const ManifestPart& part, T
       return disconnect(connection, ByeReason::kViolation, "a manifest part not asked for", false,
                         now);
     --late->owes;
-    return;
+    // Better late than asked for again.
+    if (asked_ || part.offset != 0 || part.data.empty()) return;
+    take_up(late);
   }
   const std::size_t had = collected_.size();
   if (owes_ > 0 && (part.offset != had || (had > 0 && part.total_bytes != total_bytes_))) {
     --owes_;  // the answer to what we asked before it was passed over
     return;
   }
-  if (part.data.empty() && part.total_bytes == 0 && had == 0) return pass_over(owes_, now);
+  if (part.data.empty() && part.total_bytes == 0 && had == 0)
+    return pass_over(owes_, patience_, now);
   const bool fits =
       part.total_bytes <= kMaxManifestBytes && part.offset == had &&
       (had == 0 || part.total_bytes == total_bytes_) &&
@@ -114,7 +122,7 @@ Time ManifestFetch::next_timeout() const { return deadline_; }
 void ManifestFetch::on_timeout(Time now) {
   if (now < deadline_) return;
   if (asked_) {
-    pass_over(owes_ + 1, now);
+    pass_over(owes_ + 1, std::min(2 * patience_, kLongestManifestPart), now);
   } else {
     ask_next(now);
   }

@@ -167,6 +167,58 @@ TEST_CASE("a slow only neighbour gets through though its answers come late") {
   CHECK(fetcher.done == manifest);
 }
 
+TEST_CASE("a first part that comes late is taken where nobody else was asked meanwhile") {
+  const Bytes manifest = manifest_of(300'000);
+  Fetcher fetcher(manifest);
+  fetcher.join(1);
+  fetcher.wait(seconds(5));
+  fetcher.wait(seconds(1));
+  fetcher.honest(1, manifest, 0);
+  CHECK(fetcher.asked == Asked{{1, 0}, {1, 262144}});
+  fetcher.honest(1, manifest, kMaxManifestPartBytes);
+  CHECK(fetcher.done == manifest);
+  CHECK(fetcher.disconnects.empty());
+}
+
+TEST_CASE("an only neighbour that takes longer than the timeout for each part gets through") {
+  const Bytes manifest = manifest_of(3 * kMaxManifestPartBytes);
+  Fetcher fetcher(manifest);
+  fetcher.join(1);
+  const Duration takes = GENERATE(seconds(6), seconds(30), seconds(100));
+  // It answers one request after the other.
+  std::size_t answered = 0;
+  Time begun = fetcher.now;
+  while (!fetcher.done && fetcher.now < Time{} + std::chrono::hours(1)) {
+    fetcher.wait(seconds(1));
+    if (answered == fetcher.asked.size()) begun = fetcher.now;
+    if (answered == fetcher.asked.size() || fetcher.now < begun + takes) continue;
+    fetcher.honest(1, manifest, fetcher.asked[answered++].second);
+    begun = fetcher.now;
+  }
+  CHECK(fetcher.disconnects.empty());
+  CHECK(fetcher.done == manifest);
+  // Not much is asked for in vain.
+  CHECK(fetcher.asked.size() <= 3 + 10);
+}
+
+TEST_CASE("the time for a part grows with each that a neighbour is passed over, up to a limit") {
+  const Bytes manifest = manifest_of(1000);
+  Fetcher fetcher(manifest);
+  fetcher.join(1);
+  Duration before{0};
+  for (const int time : {5, 10, 20, 40, 80, 160, 300, 300}) {
+    CHECK(fetcher.fetch.next_timeout() - fetcher.now == seconds(time));
+    fetcher.wait(fetcher.fetch.next_timeout() - fetcher.now);
+    fetcher.wait(kManifestPartTimeout);
+  }
+  // Others do not wait for it any longer than before.
+  fetcher.join(2);
+  CHECK(fetcher.asked.back().first == 1);
+  fetcher.wait(kLongestManifestPart);
+  CHECK(fetcher.asked.back().first == 2);
+  CHECK(fetcher.fetch.next_timeout() - fetcher.now == kManifestPartTimeout);
+}
+
 TEST_CASE("a neighbour without a manifest is asked again after a while, others before") {
   const Bytes manifest = manifest_of(1000);
   Fetcher fetcher(manifest);
