@@ -38,12 +38,15 @@ void Throttle::spend(std::size_t bytes, Time now) {
   if (bytes > paid) take(bytes - paid, now);
 }
 
-void Throttle::leave() {
+void Throttle::leave(Time now) {
   if (paid_ > 0) process_->give_back(std::exchange(paid_, 0));
+  if (received_ > 0) take(std::exchange(received_, 0), now);
 }
 
 bool Throttle::receive(std::size_t bytes, Time now) {
-  due_ = take(bytes, now);
+  received_ += bytes;
+  if (received_ < slice_) return true;
+  due_ = take(std::exchange(received_, 0), now);
   return is_due(due_, now);
 }
 

@@ -85,11 +85,12 @@ class Throttle {
   bool pay(std::size_t bytes, Time now);
   // So many are sent: from what was paid for, as far as it goes; the rest is owed.
   void spend(std::size_t bytes, Time now);
-  // Nothing more is going to be sent: others have what was paid for in vain.
-  void leave();
 
-  // For a receiver, after the fact. False: no more before due().
+  // For a receiver, after the fact. False: a slice is full, and no more is to be read before due().
   bool receive(std::size_t bytes, Time now);
+
+  // Nothing more is going to flow: others have what was paid for in vain, and what was not is owed.
+  void leave(Time now);
 
   Time due() const { return due_; }
 
@@ -100,7 +101,8 @@ class Throttle {
   SharedBucket* process_ = nullptr;
   TokenBucket own_;
   std::size_t slice_ = 0;
-  std::size_t paid_ = 0;  // and not spent
+  std::size_t paid_ = 0;      // and not spent
+  std::size_t received_ = 0;  // and not taken
   Time due_{};
 };
 

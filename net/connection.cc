@@ -156,7 +156,9 @@ void Connection::close(Error why) {
   if (closed_) return;
   tell_progress();
   closed_ = true;
-  up_.leave();
+  const Time now = Loop::now();
+  if (up_.limits()) up_.leave(now);
+  if (down_.limits()) down_.leave(now);
   unread_ = {};
   Event closed{id_, Closed{std::move(why)}, 0};
   // The last event of a connection: what the writer has of it is told before.

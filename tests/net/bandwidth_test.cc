@@ -23,6 +23,10 @@ constexpr std::uint32_t kChunkBytes = kMinChunkBytes;
 constexpr std::size_t kChunks = 1000;  // more than any of these tests moves
 // What is sent in time is measured to this, and each of several connections' share of it.
 constexpr double kMargin = 0.05, kFairMargin = 0.15;
+constexpr Duration kMeasured = 2s;
+// Where the machine has other things to do for longer than TokenBucket::kBurst, less is sent, and
+// by some more than by others: it may be measured so often. More is never sent.
+constexpr int kMeasurements = 4;
 
 enum class Side { kSender, kReceiver };
 
@@ -126,6 +130,35 @@ struct Line {
     const auto each = rates(time);
     return std::accumulate(each.begin(), each.end(), 0.0);
   }
+  // All of them together, and each of them.
+  void check_rates(double all_wanted, double each_wanted, double each_margin) {
+    run_for(200ms);  // until what the system has taken in under other limits is through
+    bool reached = false;
+    for (int i = 0; i < kMeasurements && !reached; ++i) {
+      const auto each = rates(kMeasured);
+      const double all_reached = std::accumulate(each.begin(), each.end(), 0.0);
+      const auto [least, most] = std::minmax_element(each.begin(), each.end());
+      CAPTURE(i, each);
+      CHECK(all_reached < all_wanted * (1 + kMargin));
+      reached = all_reached > all_wanted * (1 - kMargin) &&
+                *least > each_wanted * (1 - each_margin) && *most < each_wanted * (1 + each_margin);
+      if (!reached)
+        WARN("measured again: " << all_reached << " of " << all_wanted << ", least " << *least
+                                << " of " << each_wanted);
+    }
+    CHECK(reached);
+  }
+  void check_rate(std::uint64_t wanted) {
+    check_rates(static_cast<double>(wanted), static_cast<double>(wanted), 1);
+  }
+  void check_each_rate(std::uint64_t wanted) {
+    const auto rate = static_cast<double>(wanted);
+    check_rates(rate * static_cast<double>(at_receiver.size()), rate, kMargin);
+  }
+  void check_fair_rates(std::uint64_t wanted) {
+    const auto rate = static_cast<double>(wanted);
+    check_rates(rate, rate / static_cast<double>(at_receiver.size()), kFairMargin);
+  }
   Transport& at(Side side) { return side == Side::kSender ? *sender : *receiver; }
 };
 
@@ -141,18 +174,16 @@ BandwidthLimits peer_limit(Side side, std::uint64_t rate) {
 }
 
 void check_changes(Side side) {
-  constexpr ChunkIndex kCount = 400;
+  constexpr ChunkIndex kCount = kChunks;
   Line line(2, side, process_limit(side, 100'000));
   line.send_chunks(kCount);
   for (const std::uint64_t limit : {10'000'000u, 2'000'000u, 8'000'000u}) {
     CAPTURE(limit);
     line.at(side).set_limits(process_limit(side, limit));
-    line.run_for(200ms);
-    CHECK(line.rate(1500ms) / static_cast<double>(limit) == Approx(1).margin(kMargin));
+    line.check_rate(limit);
   }
   line.at(side).set_limits(peer_limit(side, 2'000'000));
-  line.run_for(200ms);
-  for (const double rate : line.rates(1500ms)) CHECK(rate / 2e6 == Approx(1).margin(kMargin));
+  line.check_each_rate(2'000'000);
   // Without any, the rest comes as it can.
   line.at(side).set_limits({});
   line.run_until([&] { return line.all() == 2 * kCount * std::uint64_t{kChunkBytes}; });
@@ -167,8 +198,7 @@ TEST_CASE("a process sends and receives no faster than its limit, and no slower"
   CAPTURE(side, limit);
   Line line(1, side, process_limit(side, limit));
   line.send_chunks();
-  line.run_for(300ms);  // until what the system took in at once is through
-  CHECK(line.rate(2s) / static_cast<double>(limit) == Approx(1).margin(kMargin));
+  line.check_rate(limit);
 }
 
 TEST_CASE("connections share the limit of their process, on one lane and on several") {
@@ -177,10 +207,7 @@ TEST_CASE("connections share the limit of their process, on one lane and on seve
   CAPTURE(side, lanes);
   Line line(4, side, process_limit(side, 4'000'000), lanes);
   line.send_chunks(200);
-  line.run_for(300ms);
-  const auto each = line.rates(2s);
-  CHECK(std::accumulate(each.begin(), each.end(), 0.0) / 4e6 == Approx(1).margin(kMargin));
-  for (const double rate : each) CHECK(rate / 1e6 == Approx(1).margin(kFairMargin));
+  line.check_fair_rates(4'000'000);
 }
 
 TEST_CASE("a limit for each connection is each connection's own") {
@@ -188,8 +215,7 @@ TEST_CASE("a limit for each connection is each connection's own") {
   CAPTURE(side);
   Line line(3, side, peer_limit(side, 2'000'000));
   line.send_chunks(200);
-  line.run_for(300ms);
-  for (const double rate : line.rates(2s)) CHECK(rate / 2e6 == Approx(1).margin(kMargin));
+  line.check_each_rate(2'000'000);
 }
 
 TEST_CASE("what is sent keeps to limits that change in mid-flow, up and down, at once") {

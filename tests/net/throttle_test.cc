@@ -137,7 +137,7 @@ TEST_CASE("what a connection has paid for and leaves behind, others can send") {
     Throttle gone;
     gone.set(senders.process, 100'000, 0, kStart);
     CHECK_FALSE(gone.pay(100'000, kStart));
-    gone.leave();
+    gone.leave(kStart);
   }
   for (Time now = kStart; now < kStart + 2s; now += kStep) senders.send(0, 1024, now);
   CHECK(share(senders.all(), 100'000, 2s) == Approx(1).margin(0.03));
@@ -161,4 +161,33 @@ TEST_CASE("receivers that share a bucket are held up in turn, none more than ano
     all += each;
   }
   CHECK(share(all, 50'000, 20s) == Approx(1).margin(0.02));
+}
+
+TEST_CASE("who reads little at a time has as much as who reads a slice at once") {
+  SharedBucket process;
+  process.set_rate(1'000'000, kStart);
+  std::vector<Throttle> throttles(2);
+  for (Throttle& throttle : throttles) throttle.set(process, 1'000'000, 0, kStart);
+  std::vector<std::uint64_t> received(2);
+  const std::vector<std::size_t> reads = {1'000, throttles[1].slice()};
+  for (Time now = kStart; now < kStart + 5s; now += kStep)
+    for (std::size_t i = 0; i < 2; ++i)
+      while (throttles[i].due() <= now) {
+        received[i] += reads[i];
+        if (!throttles[i].receive(reads[i], now)) break;
+      }
+  for (const std::uint64_t each : received)
+    CHECK(share(each, 500'000, 5s) == Approx(1).margin(0.02));
+}
+
+TEST_CASE("what a connection has received before it leaves is counted, however little") {
+  SharedBucket process;
+  process.set_rate(1'000'000, kStart);
+  for (int i = 0; i < 1000; ++i) {
+    Throttle gone;
+    gone.set(process, 1'000'000, 0, kStart);
+    CHECK(gone.receive(1'000, kStart));
+    gone.leave(kStart);
+  }
+  CHECK(process.take(0, kStart) == kStart + 1s);
 }
