@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Runs the benchmarks, all or those named, and rewrites docs/performance.md with what came of them.
 
-    run.py [--rounds N] [NAME...]     a name is that of a file here; all of them by default. Only a run of all rewrites the page
+    run.py [--rounds N] [--page] [NAME...]     a name is that of a file here; all of them by default
+
+A run of all rewrites the page; of some, with --page, their sections alone, which then say of which commit they are.
 """
 
 import argparse
@@ -15,12 +17,12 @@ import subprocess
 import measure
 
 # In the order of the page.
-BENCHMARKS = ("pair", "fetchers", "hashing", "folder", "small", "memory", "announces", "lookups", "members", "swarm_core")
+BENCHMARKS = ("pair", "fetchers", "hashing", "folder", "small", "memory", "limits", "announces", "lookups", "members", "swarm_core")
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 
 HEAD = """# How fast it is
 
-Written by `./dev bench`: every figure here is from one run of it. Contenders take turns, several rounds; medians, and in
+Written by `./dev bench`: every figure here is from one run of it, but for sections that name a commit of their own. Contenders take turns, several rounds; medians, and in
 brackets the smallest and the largest. Ratios are medians of the ratios within a round, so that what else the machine did
 meanwhile falls out of them. CPU seconds count all processes that took part.
 
@@ -59,13 +61,32 @@ def run(name, rounds):
         yield section
 
 
+def with_sections(page, sections):
+    """The page with these in the place of those of the same title; new ones at its end."""
+    head, *parts = ("\n" + page).split("\n## ")
+    titles = [part.splitlines()[0] for part in parts]
+    for section in sections:
+        text = section.markdown().removeprefix("## ")
+        if section.title in titles:
+            parts[titles.index(section.title)] = text
+        else:
+            titles.append(section.title)
+            parts.append(text)
+    return "\n## ".join(part.rstrip("\n") + "\n" for part in (head, *parts)).lstrip("\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS], metavar="NAME")
     parser.add_argument("--rounds", type=int)
+    parser.add_argument("--page", action="store_true", help="put the sections of those named into the page")
     options = parser.parse_args()
     sections = [section for name in options.names or BENCHMARKS for section in run(name, options.rounds)]
     if options.names:
+        if options.page:
+            for section in sections:
+                section.note = f"Commit {commit()}, {datetime.date.today()}. {section.note}"
+            PAGE.write_text(with_sections(PAGE.read_text(), sections))
         return
     head = HEAD.format(machine=machine(), commit=commit(), date=datetime.date.today())
     PAGE.write_text(head + "\n".join(section.markdown() for section in sections))
