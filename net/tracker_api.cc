@@ -39,20 +39,18 @@ void write_curve(JsonWriter& json, const SwarmHistory& history,
   json.end_array();
 }
 
-void write_swarm(JsonWriter& json, const SwarmView& view, const SwarmHistory* history,
+void write_swarm(JsonWriter& json, const SwarmView& view, const SwarmHistory& past,
                  std::size_t points) {
   const SwarmSummary& summary = view.summary;
   json.field("id", summary.swarm.hex()).field("name", view.name);
   json.field("bytes", view.bytes).field("chunks", view.chunks);
   json.field("peers", summary.peers).field("complete", summary.complete);
   json.field("seeders", summary.peers - summary.fetchers);
-  json.field("fetchers", history ? history->fetchers(summary) : summary.fetchers);
-  json.field("finished", history ? history->finished(summary) : summary.finished);
+  json.field("fetchers", past.fetchers(summary));
+  json.field("finished", past.finished(summary));
   json.field("fetching", summary.fetchers - summary.finished);
   json.field("reporting", view.reporting);
   json.key("completion");
-  static const SwarmHistory kNone;
-  const SwarmHistory& past = history ? *history : kNone;
   const std::optional<double> completion = past.completion(summary);
   completion ? json.value(rounded(*completion, 1000)) : json.null();
   json.field("down", std::round(view.down)).field("up", std::round(view.up));
@@ -130,7 +128,7 @@ std::string TrackerApi::swarms() {
     if (service.owner().watched(summary.swarm)) view = view_of(service.owner(), summary.swarm, now);
     if (!view) continue;
     json.begin_object();
-    write_swarm(json, *view, histories_.find(summary.swarm), kListedPoints);
+    write_swarm(json, *view, histories_.of(summary.swarm), kListedPoints);
     json.end_object();
   }
   return list_ = json.end_array().end_object().take();
@@ -145,7 +143,7 @@ std::optional<std::string> TrackerApi::swarm(std::string_view hex) {
   if (!view) return std::nullopt;
   JsonWriter json;
   json.begin_object();
-  write_swarm(json, *view, histories_.find(*id), tracker::kMaxHistoryPoints);
+  write_swarm(json, *view, histories_.of(*id), tracker::kMaxHistoryPoints);
   json.key("members").begin_array();
   for (const PeerView& peer : view->peers) write_peer(json, peer);
   return json.end_array().end_object().take();

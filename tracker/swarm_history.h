@@ -69,6 +69,12 @@ class SwarmHistories {
     const auto found = histories_.find(swarm);
     return found == histories_.end() ? nullptr : &found->second;
   }
+  // One without a point where it is not followed: all that ever became complete count then.
+  const SwarmHistory& of(const SwarmId& swarm) const {
+    static const SwarmHistory kNone;
+    const SwarmHistory* const found = find(swarm);
+    return found ? *found : kNone;
+  }
   std::size_t size() const { return histories_.size(); }
 
  private:

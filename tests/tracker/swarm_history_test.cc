@@ -26,6 +26,17 @@ void put(PeerTable& table, std::uint64_t swarm, std::uint64_t peer, std::uint8_t
 
 }  // namespace
 
+TEST_CASE(
+    "a swarm that is not followed is as complete as its fetchers and those who finished say") {
+  const SwarmHistories histories;
+  const SwarmHistory& none = histories.of(swarm_id(1));
+  const SwarmSummary left_alone = swarm_of(0, 0, 0, 3);
+  CHECK(none.completion(left_alone) == 1.0);
+  CHECK(none.finished(left_alone) == 3);
+  CHECK(none.fetchers(left_alone) == 3);
+  CHECK_FALSE(none.completion(swarm_of(0, 0, 0)).has_value());
+}
+
 TEST_CASE("completion is of what fetchers are to have, without the seeders") {
   SwarmHistory history;
   CHECK(history.completion(swarm_of(4, 1, 100)) == 0.5);
