@@ -90,7 +90,8 @@ std::vector<HostPort> Agent::addresses() const {
 OrderId Agent::fetch(FetchOrder order, OrderHandlers handlers) {
   const OrderId id = next_order_++;
   const ContentId wanted = order.link.content;
-  orders_.emplace(id, Order{wanted, std::move(handlers)});
+  const Duration patience = order.detached ? Duration::zero() : order.patience;
+  orders_.emplace(id, Order{wanted, std::move(handlers), patience, net::Loop::now()});
   const auto refuse = [&](Error why) {
     later([this, id, why = std::move(why)] {
       const auto found = orders_.find(id);
@@ -126,7 +127,7 @@ OrderId Agent::fetch(FetchOrder order, OrderHandlers handlers) {
   touch(content);
   switch (content.activity) {
     case Activity::kIdle:
-      want(wanted, order.detached ? Duration::zero() : order.patience);
+      want(wanted);
       break;
     case Activity::kServing:
       recheck_stamps(wanted);
@@ -162,6 +163,30 @@ void Agent::answer(const ContentId& id, const Status& outcome) {
     if (at == orders_.end() || std::exchange(at->second.answered, true)) continue;
     const OrderHandlers handlers = at->second.handlers;
     outcome ? handlers.on_ready(done) : handlers.on_failed(outcome.error());
+  }
+}
+
+// Orders whose patience is at its end. With the last of them the download ends.
+void Agent::give_up(const ContentId& id, Time now) {
+  Content& content = contents_.at(id);
+  if (!content.download || content.activity != Activity::kFetching) return;
+  // A handler may release its order.
+  const std::vector<OrderId> orders = content.orders;
+  std::size_t waiting = 0;
+  for (const OrderId order : orders) waiting += !orders_.at(order).answered;
+  for (const OrderId order : orders) {
+    const auto at = orders_.find(order);
+    if (at == orders_.end() || at->second.answered) continue;
+    auto why = content.download->verdict(at->second.patience, at->second.since, now);
+    if (!why) continue;
+    if (waiting == 1 && !content.detached) {
+      content.download->cancel(std::move(*why));
+      return;
+    }
+    --waiting;
+    at->second.answered = true;
+    const OrderHandlers handlers = at->second.handlers;
+    handlers.on_failed(*why);
   }
 }
 
@@ -377,6 +402,11 @@ void Agent::tick() {
   const Time now = net::Loop::now();
   node_->refresh_announcers();
   std::erase_if(ending_, [](const auto& download) { return download->idle(); });
+  std::vector<ContentId> ids;
+  for (const auto& [id, content] : contents_)
+    if (content.download && !content.orders.empty()) ids.push_back(id);
+  for (const ContentId& id : ids)
+    if (contents_.contains(id)) give_up(id, now);
   if (now >= next_tidy_) {
     tidy();
     next_tidy_ = now + kTidyInterval;

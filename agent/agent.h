@@ -100,7 +100,9 @@ struct FetchOrder {
   bool pin = false;
   // The agent goes on by itself, also after a restart, when the order is released.
   bool detached = false;
-  Duration patience = std::chrono::seconds(30);  // as in net::DownloadConfig
+  // As in net::DownloadConfig, and the order's own: whoever else waits for the content may have
+  // more.
+  Duration patience = std::chrono::seconds(30);
 };
 
 struct SeedOrder {
@@ -180,6 +182,8 @@ class Agent {
   struct Order {
     ContentId content;
     OrderHandlers handlers;
+    Duration patience{0};  // 0: for ever
+    Time since{};
     bool answered = false;
   };
   using Change = std::function<Status(const Catalog&)>;
@@ -190,6 +194,7 @@ class Agent {
   // `why` follows "from the store" in the log.
   void remove_all(const std::vector<ContentId>& ids, const std::string& why);
   void answer(const ContentId& id, const Status& outcome);
+  void give_up(const ContentId& id, Time now);
   void tell_progress(const ContentId& id, const net::FetchProgress& progress);
   void touch(Content& content);
   void save(const Content& content);
@@ -209,11 +214,11 @@ class Agent {
 
   // agent_contents.cc
   void load();
-  void want(const ContentId& id, Duration patience);
-  void check(const ContentId& id, Duration patience);
-  void on_checked(const ContentId& id, const Status& outcome, Duration patience);
+  void want(const ContentId& id);
+  void check(const ContentId& id);
+  void on_checked(const ContentId& id, const Status& outcome);
   void recheck_stamps(const ContentId& id);
-  void download(const ContentId& id, Duration patience);
+  void download(const ContentId& id);
   void on_manifest(const ContentId& id);
   void on_download_end(const ContentId& id, const Status& outcome);
   Status make_room(const Content& content);

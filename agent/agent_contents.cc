@@ -58,11 +58,11 @@ void Agent::load() {
     content.detached = content.holding.state == Holding::State::kWanted;
   }
   for (const auto& [id, content] : contents_)
-    if (content.holding.state != Holding::State::kPartial) want(id, Duration::zero());
+    if (content.holding.state != Holding::State::kPartial) want(id);
 }
 
 // From what is on disk to a content that is served.
-void Agent::want(const ContentId& id, Duration patience) {
+void Agent::want(const ContentId& id) {
   Content& content = contents_.at(id);
   content.problem.clear();
   if (content.held.encoded_manifest.empty())
@@ -71,14 +71,14 @@ void Agent::want(const ContentId& id, Duration patience) {
   if (content.holding.state == Holding::State::kComplete && has_manifest) return serve(id);
   std::error_code failure;
   const bool has_data = std::filesystem::exists(catalog_->data_of(content.holding), failure);
-  if (has_manifest && has_data) return check(id, patience);
-  download(id, patience);
+  if (has_manifest && has_data) return check(id);
+  download(id);
 }
 
 // ---- what is here already ----
 
 // The data is where it is to be, and nobody knows whether it is good.
-void Agent::check(const ContentId& id, Duration patience) {
+void Agent::check(const ContentId& id) {
   Content& content = contents_.at(id);
   content.activity = Activity::kChecking;
   content.stop_check = std::stop_source();
@@ -91,12 +91,12 @@ void Agent::check(const ContentId& id, Duration patience) {
         if (auto files = open_checked_source(manifest, path, job); !files)
           *outcome = std::move(files).error();
       },
-      [this, alive = std::weak_ptr<bool>(alive_), id, outcome, patience] {
-        if (!alive.expired()) on_checked(id, *outcome, patience);
+      [this, alive = std::weak_ptr<bool>(alive_), id, outcome] {
+        if (!alive.expired()) on_checked(id, *outcome);
       });
 }
 
-void Agent::on_checked(const ContentId& id, const Status& outcome, Duration patience) {
+void Agent::on_checked(const ContentId& id, const Status& outcome) {
   Content* const checked = content(id);
   if (!checked || checked->activity != Activity::kChecking) return;
   checked->activity = Activity::kIdle;
@@ -109,7 +109,7 @@ void Agent::on_checked(const ContentId& id, const Status& outcome, Duration pati
     return answer(id, outcome);
   }
   on_disk([id](const Catalog& store) { return store.remove_data(id); });
-  download(id, patience);
+  download(id);
 }
 
 // Somebody wants what was complete: is it still as it was?
@@ -128,7 +128,7 @@ void Agent::recheck_stamps(const ContentId& id) {
         if (!checked || checked->activity != Activity::kServing) return;
         if (*same) return answer(id, {});
         unhost(*checked);
-        check(id, Duration::zero());
+        check(id);
       });
 }
 
@@ -166,9 +166,8 @@ void Agent::serve(const ContentId& id) {
   if (!files) {
     net::log_warn(files.error().message);
     std::error_code failure;
-    if (std::filesystem::exists(catalog_->data_of(content.holding), failure))
-      return check(id, Duration::zero());
-    if (content.holding.in_store()) return download(id, Duration::zero());
+    if (std::filesystem::exists(catalog_->data_of(content.holding), failure)) return check(id);
+    if (content.holding.in_store()) return download(id);
     content.problem = files.error().message;
     return;
   }
@@ -213,7 +212,7 @@ void Agent::unhost(Content& content) {
 
 // ---- what is to come ----
 
-void Agent::download(const ContentId& id, Duration patience) {
+void Agent::download(const ContentId& id) {
   Content& content = contents_.at(id);
   Holding& holding = content.holding;
   holding.state = Holding::State::kWanted;
@@ -227,7 +226,7 @@ void Agent::download(const ContentId& id, Duration patience) {
   config.more_trackers = config_.trackers;
   config.output = catalog_->data_of(holding);
   config.zone = config_.zone;
-  config.patience = patience;
+  config.patience = Duration::zero();  // that of the orders counts: give_up()
   // What is being removed makes its room first; and the last peers of an earlier try let go of what
   // it has written.
   config.prepare = [this, last_store = content.last_store] {

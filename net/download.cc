@@ -191,7 +191,7 @@ void Download::tick() {
   swarm_->refresh(node_.owner_service());
   if (handlers_.on_progress && manifest_) handlers_.on_progress(progress());
   watch_hope(now);
-  if (auto verdict = hopeless(now)) return end(std::move(*verdict));
+  if (auto why = verdict(config_.patience, started_, now)) return end(std::move(*why));
   if (now >= next_checkpoint_) checkpoint();
   tick_timer_.arm(now + kProgressInterval);
 }
@@ -213,25 +213,26 @@ void Download::watch_hope(Time now) {
     if (announcer.any_refused() && first_refusal_ == kNever) first_refusal_ = now;
 }
 
-std::optional<Error> Download::hopeless(Time now) const {
+std::optional<Error> Download::verdict(Duration patience, Time since, Time now) const {
   const SwarmSession& session = swarm_->session();
-  if (now == hopeful_ || completed_) return std::nullopt;
+  if (now == hopeful_ || completed_ || ended_) return std::nullopt;
+  const Duration waited = now - std::max(hopeful_, since);
   if (first_refusal_ != kNever && !session.ever_joined() &&
       (all_owners_failed() || now - first_refusal_ >= kRefusedPatience))
     return Error{ErrorCode::kRefused,
                  absl::StrCat("refused: ", what_was_tried(),
                               ". Is the link whole, with everything after '#'? Or is a "
                               "--cluster-key needed, or wrong?")};
-  const bool patient = config_.patience == Duration::zero() || config_.patience > kCorruptPatience;
-  if (!lie_.empty() && now - hopeful_ >= (patient ? kCorruptPatience : config_.patience))
+  const bool patient = patience == Duration::zero() || patience > kCorruptPatience;
+  if (!lie_.empty() && waited >= (patient ? kCorruptPatience : patience))
     return Error{ErrorCode::kCorrupt,
                  absl::StrCat("the content cannot be completed: ", lie_,
                               ", and no other peer has what is missing. What was verified is "
                               "kept; run the same command again when a sound copy is seeded")};
-  if (config_.patience > Duration::zero() && now - hopeful_ >= config_.patience)
+  if (patience > Duration::zero() && waited >= patience)
     return Error{
         ErrorCode::kUnreachable,
-        absl::StrCat("no peer with what is missing for ", format_duration(config_.patience), ": ",
+        absl::StrCat("no peer with what is missing for ", format_duration(patience), ": ",
                      what_was_tried(), ". ", hint(config_, all_owners_failed()),
                      store_ ? " What was verified is kept; run the same command again." : "")};
   return std::nullopt;

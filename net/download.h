@@ -96,6 +96,9 @@ class Download {
   // to be put into place.
   bool cancel(Error why);
 
+  // Why who has waited for it since then, with this patience (0: for ever), would give it up now.
+  std::optional<Error> verdict(Duration patience, Time since, Time now) const;
+
   // Nothing of it runs in the background; so at the end.
   bool idle() const { return jobs_ == 0; }
 
@@ -117,7 +120,6 @@ class Download {
   void start_swarm(Bitfield have, std::shared_ptr<const ReusePlan> reuse);
   void tick();
   void watch_hope(Time now);
-  std::optional<Error> hopeless(Time now) const;
   std::string what_was_tried() const;
   bool all_owners_failed() const;
   std::uint32_t verified_chunks() const;

@@ -291,6 +291,26 @@ class Commands(Agents):
         self.assertEqual(self.contents("host")["big"]["state"], "partial")
         self.assert_fetched(self.fetch_by("host", link, "-o", "got"), source, self.folder / "got")
 
+    def test_each_fetch_gives_up_when_its_own_patience_ends_whoever_else_waits(self):
+        nobody = "p2p://" + "A" * 43 + "/s=127.0.0.1:1#" + "A" * 43
+        host = self.agent("host")
+        self.assertEqual(self.fetch_by("host", nobody, "--store-only", "--detach").wait(), OK)
+        # Beside one that waits for ever.
+        hasty = self.fetch_by("host", nobody, "-o", "hasty", "--patience", "1")
+        self.assertEqual(hasty.wait(), UNREACHABLE)
+        self.assertIn("no peer with what is missing for 1", hasty.error_text())
+        self.assertEqual([each["state"] for each in self.contents("host").values()], ["wanted"])
+        self.assertEqual(host.stop(signal.SIGTERM), OK)
+        # Beside one that began it and waits for less, and as the last.
+        self.agent("other")
+        first = self.start("fetch", nobody, "-o", "first", "--patience", "1", "--agent", "other.sock")
+        second = self.start("fetch", nobody, "-o", "second", "--patience", "4", "--agent", "other.sock")
+        self.assertEqual(first.wait(), UNREACHABLE)
+        self.assertIsNone(second.process.poll())
+        self.assertEqual(second.wait(), UNREACHABLE)
+        self.assertIn("no peer with what is missing for 4", second.error_text())
+        self.assertEqual([each["state"] for each in self.contents("other").values()], ["partial"])
+
     def test_a_target_that_is_there_is_refused_before_anything_is_fetched(self):
         link = "p2p://" + "A" * 43 + "/s=127.0.0.1:1#" + "A" * 43
         self.agent("host")
