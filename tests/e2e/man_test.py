@@ -49,6 +49,18 @@ class Man(EndToEnd):
                 if other is not command:
                     self.assertIn("-".join(["p2p", *other.words]) + "(1)", page["SEE ALSO"])
 
+    def test_what_stands_for_a_value_is_plain_and_the_same_in_help_and_on_the_page(self):
+        values = {}
+        for command in command_help(self.env).commands:
+            for flag, value in command.values.items():
+                self.assertRegex(value, r"^([A-Z]+|[a-z]+(\|[a-z]+)+)$", (command.words, flag))
+                self.assertIn(f"{flag}={value}\n", self.plain(*command.words)["OPTIONS"])
+                values[command.words[0], flag] = value
+        self.assertEqual(values["agent", "--max-idle"], "TIME")
+        self.assertEqual(values["fetch", "--patience"], "SECONDS")
+        self.assertEqual(values["fetch", "--copy"], "auto|clone|copy|link")
+        self.assertEqual(values["tracker", "--handshakes-per-second"], "NUMBER")
+
     def test_a_page_says_arguments_variables_defaults_and_examples(self):
         seed = self.plain("seed")
         self.assertEqual(seed["NAME"], "p2p-seed - Offer a file or folder, and print the link to it\n")
@@ -57,7 +69,7 @@ class Man(EndToEnd):
         self.assertIn("P2P_CHUNK_SIZE\nStands for --chunk-size.\n", seed["ENVIRONMENT"])
         self.assertIn("p2p seed big.iso\n", seed["EXAMPLE"])
         self.assertIn("Default: 20.", self.plain("tracker")["OPTIONS"])
-        self.assertIn("Possible: alive, suspect, dead, left.", self.plain("members")["OPTIONS"])
+        self.assertIn("--status=alive|suspect|dead|left\n", self.plain("members")["OPTIONS"])
         self.assertIn("~/.local/state/p2p", self.plain()["FILES"])
         self.assertEqual(self.page("p2p-seed"), self.page("seed"))
 

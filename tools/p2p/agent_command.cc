@@ -169,7 +169,8 @@ void add_agent(CLI::App& app, Run& run) {
                   "A content that nobody used for so long goes, like 30d; never by default")
       ->transform(CLI::AsNumberWithUnit(
           std::map<std::string, double>{{"s", 1}, {"min", 60}, {"h", 3600}, {"d", 86400}},
-          CLI::AsNumberWithUnit::UNIT_REQUIRED, "TIME"));
+          CLI::AsNumberWithUnit::UNIT_REQUIRED, "TIME"))
+      ->type_name("TIME");
   add_list_option(*command, "--tracker", options->trackers,
                   "A tracker (HOST:PORT) to announce at and to ask; may be repeated");
   add_gossip_options(*command, options->gossip);
@@ -178,7 +179,7 @@ void add_agent(CLI::App& app, Run& run) {
                   "Key file of `p2p keygen`; changes of the file are taken over");
   add_flag_option(*command, "--zone", options->zone,
                   "Where this host is, like rack-17: little is fetched from other zones");
-  add_flag_option(*command, "--lanes", options->lanes, "Worker threads")
+  add_flag_option(*command, "--lanes", options->lanes, "Worker threads, 1 to 64")
       ->check(CLI::Range(1u, 64u));
   command->footer(
       "Example:\n  p2p agent --store /var/lib/p2p/store --max-size 200GiB --tracker "

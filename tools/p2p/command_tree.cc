@@ -17,13 +17,23 @@ ValueKind kind_of_value(const std::string& value) {
   return last == "FOLDER" ? ValueKind::kFolder : ValueKind::kText;
 }
 
-// "text|json" as the option shows it, or what CLI::IsMember says: "TEXT:{alive,dead}".
+// "text|json" as the option shows it, or what the parser says of CLI::IsMember,
+// "TEXT:{alive,dead}", and of CLI::CheckedTransformer, "ENUM:value in {auto->0,copy->3} OR {0,3}".
 std::vector<std::string> choices_of(const std::string& shown, const std::string& type) {
   if (shown.find('|') != std::string::npos) return absl::StrSplit(shown, '|');
-  const std::size_t open = type.find(":{");
-  if (open == std::string::npos || type.back() != '}' || type.find("->") != std::string::npos)
-    return {};
-  return absl::StrSplit(type.substr(open + 2, type.size() - open - 3), ',');
+  const std::size_t open = type.find('{'), close = type.find('}');
+  if (open == std::string::npos || close == std::string::npos) return {};
+  std::vector<std::string> choices = absl::StrSplit(type.substr(open + 1, close - open - 1), ',');
+  for (std::string& choice : choices) choice = choice.substr(0, choice.find("->"));
+  return choices;
+}
+
+// What stands for a value: one of the choices, or a noun instead of the parser's type and ranges.
+std::string value_of(const CLI::Option& option, const std::vector<std::string>& choices) {
+  if (!choices.empty()) return absl::StrJoin(choices, "|");
+  const std::string full = option.get_type_name();
+  const std::string type = full.substr(0, full.find(':'));
+  return type == "FLOAT" || type == "UINT" || type == "INT" ? "NUMBER" : type;
 }
 
 Parameter describe_option(const CLI::Option& option) {
@@ -31,15 +41,14 @@ Parameter describe_option(const CLI::Option& option) {
   for (const std::string& name : option.get_snames()) parameter.names.push_back("-" + name);
   for (const std::string& name : option.get_lnames()) parameter.names.push_back("--" + name);
   const std::string type = option.get_type_name();
+  parameter.choices = choices_of(option.get_option_text(), type);
   if (parameter.names.empty())
     parameter.value = option.get_name(true);
   else if (option.get_items_expected_max() > 0)
-    parameter.value = option.get_option_text().empty() ? type.substr(0, type.find(':'))
-                                                       : option.get_option_text();
+    parameter.value = value_of(option, parameter.choices);
   parameter.help = option.get_description();
   parameter.variable = option.get_envname();
   parameter.fallback = option.get_default_str();
-  parameter.choices = choices_of(option.get_option_text(), type);
   parameter.kind = kind_of_value(parameter.value);
   parameter.required = option.get_required();
   parameter.repeats = option.get_expected_max() > 1;
@@ -62,7 +71,25 @@ Command describe_command(const CLI::App& app, std::vector<std::string> words) {
   return command;
 }
 
+class HelpFormatter : public CLI::Formatter {
+ public:
+  std::string make_option_opts(const CLI::Option* option) const override {
+    const Parameter parameter = describe_option(*option);
+    std::string text;
+    if (!parameter.names.empty() && !parameter.value.empty()) text = " " + parameter.value;
+    if (parameter.names.empty() && !parameter.choices.empty())
+      text = " " + absl::StrJoin(parameter.choices, "|");
+    if (!parameter.fallback.empty()) absl::StrAppend(&text, "=", parameter.fallback);
+    if (parameter.repeats) text += " ...";
+    if (parameter.required) text += " REQUIRED";
+    if (!parameter.variable.empty()) absl::StrAppend(&text, " (Env:", parameter.variable, ")");
+    return text;
+  }
+};
+
 }  // namespace
+
+std::shared_ptr<CLI::FormatterBase> help_formatter() { return std::make_shared<HelpFormatter>(); }
 
 std::string Command::name() const { return absl::StrJoin(words, " "); }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,9 @@ struct Command {
 };
 
 Command describe(const CLI::App& app);
+
+// How --help shows flags: with the same words for their values.
+std::shared_ptr<CLI::FormatterBase> help_formatter();
 
 // Those flags of the whole program that may stand behind a command too.
 std::vector<Parameter> common_flags(const Command& program);

@@ -235,15 +235,17 @@ void add_fetch(CLI::App& app, Run& run) {
   add_flag_option(
       *command, "--linger", options->linger_seconds,
       "Seconds to go on seeding afterwards; by default 2 where others are still fetching")
-      ->check(kSeconds);
+      ->check(kSeconds)
+      ->type_name("SECONDS");
   add_flag_option(*command, "--patience", options->patience_seconds,
                   "Seconds to wait while no peer has what is missing; 0: for ever")
-      ->check(kSeconds);
+      ->check(kSeconds)
+      ->type_name("SECONDS");
   add_file_option(*command, "--cluster-key", options->cluster_key, "Key file of `p2p keygen`");
   add_flag_option(*command, "--zone", options->zone,
                   "Where this host is, like rack-17: little is fetched from other zones");
   add_limit_options(*command, options->limits);
-  add_flag_option(*command, "--lanes", options->lanes, "Worker threads")
+  add_flag_option(*command, "--lanes", options->lanes, "Worker threads, 1 to 64")
       ->check(CLI::Range(1u, 64u));
   command
       ->add_flag("--json", options->json,

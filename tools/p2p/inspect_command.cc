@@ -203,7 +203,8 @@ void add_inspect(CLI::App& app, Run& run) {
                   "For a link: key file of `p2p keygen`");
   add_flag_option(*command, "--patience", options->patience_seconds,
                   "For a link: seconds to look for a peer")
-      ->check(kSeconds);
+      ->check(kSeconds)
+      ->type_name("SECONDS");
   command->add_flag("--files", options->files, "List the entries too")->envname("P2P_FILES");
   command->add_flag("--json", options->json, "One JSON object")->envname("P2P_JSON");
   command->footer("Example:\n  p2p inspect 'p2p://...#...' --files\n  p2p inspect ./release");
@@ -224,7 +225,8 @@ void add_verify(CLI::App& app, Run& run) {
   add_file_option(*command, "--cluster-key", options->cluster_key, "Key file of `p2p keygen`");
   add_flag_option(*command, "--patience", options->patience_seconds,
                   "Seconds to look for a peer that has the manifest")
-      ->check(kSeconds);
+      ->check(kSeconds)
+      ->type_name("SECONDS");
   command->footer("Example:\n  p2p verify 'p2p://...#...' /srv/big.iso");
   command->callback([options, &run] { run = body_of(options, verify); });
 }

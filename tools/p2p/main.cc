@@ -11,6 +11,7 @@
 #include "crypto/keys.h"
 #include "net/log.h"
 #include "net/node.h"
+#include "tools/p2p/command_tree.h"
 #include "tools/p2p/commands.h"
 #include "tools/p2p/exit_code.h"
 
@@ -35,6 +36,7 @@ struct Globals {
 void build(CLI::App& app, Globals& globals, Run& run) {
   app.description("Distributes files and folders from peer to peer: chunked, encrypted, verified.");
   app.name("p2p");
+  app.formatter(help_formatter());
   app.set_version_flag("--version", std::string("p2p ") + kProgramVersion);
   app.set_config("--config", "", "A TOML file with flags, in a [section] for each command");
   app.get_config_ptr()->envname("P2P_CONFIG")->type_name("FILE");

@@ -28,7 +28,8 @@ void add_observer_options(CLI::App& command, ObserverOptions& options) {
                   "Key file of `p2p keygen`, where the cluster has one");
   add_flag_option(command, "--patience", options.patience_seconds,
                   "Seconds to wait while nobody answers")
-      ->check(CLI::Range(0.1, 1e9));
+      ->check(CLI::Range(0.1, 1e9))
+      ->type_name("SECONDS");
 }
 
 Result<net::GossipConfig> observer_config(const ObserverOptions& options,

@@ -246,7 +246,7 @@ void add_seed(CLI::App& app, Run& run) {
                  "Hash all of it, also files that have not changed since they were last hashed")
       ->envname("P2P_REHASH");
   add_limit_options(*command, options->limits);
-  add_flag_option(*command, "--lanes", options->lanes, "Worker threads")
+  add_flag_option(*command, "--lanes", options->lanes, "Worker threads, 1 to 64")
       ->check(CLI::Range(1u, 64u));
   add_agent_options(*command, options->agent, true);
   command->footer(
