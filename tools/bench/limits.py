@@ -133,8 +133,8 @@ class Bench:
                 config.write_text(f'[agent]\n{way.flag} = "{asked}B/s"\n')
 
             limit(CHANGES[0])
-            agent = subprocess.Popen([self.options.binary, "-q", "--config", config, "agent", "--store", self.folder / f"store-{way.flag}",
-                                      "--socket", socket, "--listen", "127.0.0.1:0"], env=self.env, stderr=subprocess.DEVNULL)
+            agent = subprocess.Popen([self.options.binary, "-q", "--config", config, "agent",
+                                      "--store", self.folder / f"store-{way.flag}", "--socket", socket, "--listen", "127.0.0.1:0"], env=self.env, stderr=subprocess.DEVNULL)
             running.callback(stop_at_once, agent)
             while not socket.exists():
                 time.sleep(0.01)
@@ -146,7 +146,8 @@ class Bench:
                 self.fetch(running, link, 0)
             else:
                 link = self.seeder(running, source).link
-                subprocess.run([self.options.binary, "-q", "fetch", link, "--store-only", "--detach"], env=with_agent, check=True)
+                subprocess.run([self.options.binary, "-q", "fetch", link, "--store-only", "--detach"], env=with_agent,
+                               check=True)
             self.wait_for_flow(way, agent.pid, 1, FIRST)
             yield CHANGES[0], way.rate_of(agent.pid, self.options.seconds)
             for asked in CHANGES[1:]:

@@ -22,9 +22,9 @@ PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 
 HEAD = """# How fast it is
 
-Written by `./dev bench`: every figure here is from one run of it, but for sections that name a commit of their own. Contenders take turns, several rounds; medians, and in
-brackets the smallest and the largest. Ratios are medians of the ratios within a round, so that what else the machine did
-meanwhile falls out of them. CPU seconds count all processes that took part.
+Written by `./dev bench`: every figure here is from one run of it, but for sections that name a commit of their own.
+Contenders take turns, several rounds; medians, and in brackets the smallest and the largest.
+Ratios are medians of the ratios within a round, so that what else the machine did meanwhile falls out of them. CPU seconds count all processes that took part.
 
 {machine}. Commit {commit}, {date}.
 
