@@ -20,20 +20,25 @@ constexpr std::size_t kGroupsAtOnce = 64;
 
 OldContents::OldContents(std::vector<OldSource> sources) : sources_(std::move(sources)) {}
 
+Result<OldSource> OldContents::source_at(const std::filesystem::path& path) {
+  std::error_code failure;
+  if (!std::filesystem::exists(path, failure))
+    return Error{failure ? ErrorCode::kIo : ErrorCode::kUsage,
+                 absl::StrCat("no older version at ", path.string(),
+                              failure ? ": " + failure.message() : ": there is nothing")};
+  auto listing = list_path(path);
+  if (!listing)
+    return Error{ErrorCode::kIo, absl::StrCat("cannot use ", path.string(),
+                                              " as an older version: ", listing.error().message)};
+  return OldSource{listing->manifest->layout(), std::move(listing->files)};
+}
+
 Result<std::unique_ptr<OldContents>> OldContents::open(
     const std::vector<std::filesystem::path>& paths) {
   std::vector<OldSource> sources;
   for (const std::filesystem::path& path : paths) {
-    std::error_code failure;
-    if (!std::filesystem::exists(path, failure))
-      return Error{failure ? ErrorCode::kIo : ErrorCode::kUsage,
-                   absl::StrCat("no older version at ", path.string(),
-                                failure ? ": " + failure.message() : ": there is nothing")};
-    auto listing = list_path(path);
-    if (!listing)
-      return Error{ErrorCode::kIo, absl::StrCat("cannot use ", path.string(),
-                                                " as an older version: ", listing.error().message)};
-    sources.push_back({listing->manifest->layout(), std::move(listing->files)});
+    P2P_ASSIGN(OldSource source, source_at(path));
+    sources.push_back(std::move(source));
   }
   return std::make_unique<OldContents>(std::move(sources));
 }

@@ -32,8 +32,10 @@ struct OldPlace {
 class OldContents {
  public:
   explicit OldContents(std::vector<OldSource> sources);
-  // Files and folders. Errors name the path: kUsage where there is none, kIo where it cannot be
-  // read, or holds what no content can.
+  // A file or folder as it lies there. Errors name the path: kUsage where there is none, kIo where
+  // it cannot be read, or holds what no content can.
+  static Result<OldSource> source_at(const std::filesystem::path& path);
+  // All of them, or the first that fails.
   static Result<std::unique_ptr<OldContents>> open(const std::vector<std::filesystem::path>& paths);
 
   // First: cuts all of it into groups. Blocking, and reads everything. Then what is not `found` in

@@ -108,8 +108,20 @@ const PartialChunk* ReusePlan::partial_of(ChunkIndex chunk) const {
   return find_partial(partial_, chunk);
 }
 
+std::shared_ptr<const OldContents> ReusePlan::old() const {
+  const std::lock_guard lock(mutex_);
+  return old_;
+}
+
+void ReusePlan::let_go() const {
+  const std::lock_guard lock(mutex_);
+  old_.reset();
+}
+
 // Known runs that are fetched as well stand in no range: what came for them is kept.
 Status ReusePlan::fill(ChunkIndex chunk, MutableBytes bytes) const {
+  const auto old = this->old();
+  if (!old) return Error{ErrorCode::kInterrupted, "the older versions are not read any more"};
   const std::uint64_t start = layout_.offset_of(chunk), end = start + bytes.size();
   const PartialChunk* const partial = partial_of(chunk);
   const std::span<const ByteRange> missing =
@@ -129,8 +141,8 @@ Status ReusePlan::fill(ChunkIndex chunk, MutableBytes bytes) const {
         continue;
       }
       const std::uint64_t until = std::min(fetched, to);
-      P2P_TRY(old_->read({known.place.source, known.place.offset + (at - known.offset)},
-                         bytes.subspan(at - start, until - at)));
+      P2P_TRY(old->read({known.place.source, known.place.offset + (at - known.offset)},
+                        bytes.subspan(at - start, until - at)));
       at = until;
     }
   }

@@ -1,9 +1,10 @@
 // ReusePlan: which bytes of each chunk of a new content are in older ones, and where. Made once,
-// then shared by threads and never changed.
+// then shared by threads and never changed, but for the end of its use.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <vector>
 
@@ -37,8 +38,12 @@ class ReusePlan {
   const PartialChunk* partial_of(ChunkIndex chunk) const;
   std::uint64_t known_bytes() const { return known_bytes_; }  // as it seems
 
-  // Fills in what is known of the chunk; `bytes` is all of it. Errors: of the readers.
+  // Fills in what is known of the chunk; `bytes` is all of it. Errors: of the readers; kInterrupted
+  // after let_go().
   Status fill(ChunkIndex chunk, MutableBytes bytes) const;
+  // Nothing more is to be filled in: the old contents are closed, and what is remembered of them is
+  // forgotten, once nobody reads them. Thread-safe, as fill() is.
+  void let_go() const;
   // Puts the chunks of whole() that are not in `have` together, and writes those that match their
   // hash. What cannot be read, or does not match, is to be fetched. Errors: of the writer;
   // kInterrupted.
@@ -49,8 +54,11 @@ class ReusePlan {
   void find_missing(std::uint32_t min_known_bytes);
   std::size_t first_known(std::uint64_t offset) const;
 
+  std::shared_ptr<const OldContents> old() const;
+
   Layout layout_;
-  std::shared_ptr<const OldContents> old_;
+  mutable std::mutex mutex_;
+  mutable std::shared_ptr<const OldContents> old_;  // guarded by mutex_
   std::vector<Known> known_;
   Bitfield whole_;
   std::vector<PartialChunk> partial_;

@@ -72,17 +72,18 @@ void Download::start(Bytes known_manifest) {
   swarm_ = &node_.host(std::move(session), session_handlers());
   announce();
   find_link_seeders();
-  if (config_.older && !config_.manifest_only) search_older();
+  if (config_.older && !config_.manifest_only)
+    search_older(std::move(config_.older), OldSearch::Need::kRequired);
   tick_timer_.arm(Loop::now() + kProgressInterval);
   if (!known_manifest.empty()) on_manifest(std::move(known_manifest));
 }
 
-void Download::search_older() {
+void Download::search_older(OldSearch::Open open, OldSearch::Need need) {
   older_.emplace(
       [this](std::function<void()> job, std::function<void()> done) {
         in_background(std::move(job), std::move(done));
       },
-      config_.older);
+      std::move(open), need);
   older_->start([this](const Error& why) { end(why); });
 }
 
@@ -177,6 +178,7 @@ void Download::on_store_open(Result<std::unique_ptr<Store>> opened) {
 
 void Download::start_swarm(Bitfield have, std::shared_ptr<const ReusePlan> reuse) {
   transfer_started_ = hopeful_ = progressed_ = Loop::now();
+  reuse_ = reuse;
   auto io = std::make_shared<ContentIo>(ContentIo{manifest_, manifest_->layout(), store_, store_,
                                                   std::move(encoded_manifest_), std::move(reuse)});
   if (handlers_.on_open) handlers_.on_open(store_, have);
@@ -330,6 +332,9 @@ void Download::end(Status outcome) {
 }
 
 void Download::tell_end() {
+  // The content may be served for long, and needs the older ones no more.
+  if (older_) older_->close();
+  if (reuse_) reuse_->let_go();
   if (handlers_.on_end) handlers_.on_end(outcome_);
 }
 

@@ -47,8 +47,7 @@ struct DownloadConfig {
   // Where not null: called on another thread when the manifest is there, before anything is
   // written. An error ends the download.
   std::function<Status()> prepare = nullptr;
-  // Where not null: gives older contents, of which what this one shares with them is taken. Called
-  // on another thread at the start; an error ends the download before any chunk is asked for.
+  // Where not null: see search_older(), at the start; older contents are required.
   OldSearch::Open older = nullptr;
 };
 
@@ -92,6 +91,10 @@ class Download {
   // The swarm must not be one of the node's yet. An encoded manifest of the content need not be
   // fetched.
   void start(Bytes known_manifest = {});
+  // Takes what this content shares with older ones, which `open` gives on another thread. Where
+  // they are required an error ends the download before any chunk is asked for. Once, and before
+  // on_manifest has returned.
+  void search_older(OldSearch::Open open, OldSearch::Need need);
   // Ends it, with on_end, unless it is complete or ended already. False: it is complete, and about
   // to be put into place.
   bool cancel(Error why);
@@ -116,7 +119,6 @@ class Download {
   void on_manifest(Bytes encoded);
   void open_store();
   void on_store_open(Result<std::unique_ptr<Store>> opened);
-  void search_older();
   void start_swarm(Bitfield have, std::shared_ptr<const ReusePlan> reuse);
   void tick();
   void watch_hope(Time now);
@@ -147,6 +149,7 @@ class Download {
   std::filesystem::path target_;
   std::uint64_t reused_bytes_ = 0, composed_bytes_ = 0;
   std::optional<OldSearch> older_;
+  std::shared_ptr<const ReusePlan> reuse_;
   Time transfer_started_;
   std::uint64_t verified_at_checkpoint_ = 0;
   Time next_checkpoint_;

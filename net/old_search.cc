@@ -6,11 +6,29 @@
 
 namespace p2p::net {
 
-OldSearch::OldSearch(Work work, Open open) : work_(std::move(work)), open_(std::move(open)) {}
+OldSearch::OldSearch(Work work, Open open, Need need)
+    : work_(std::move(work)), open_(std::move(open)), need_(need) {}
 
 OldSearch::~OldSearch() { stop(); }
 
 void OldSearch::stop() { stop_.request_stop(); }
+
+void OldSearch::close() {
+  stop();
+  search_.reset();
+  old_.reset();
+  outline_.reset();
+  plan_.reset();
+  details_ = {};
+  open_ = nullptr;
+}
+
+void OldSearch::fail(const Error& why) {
+  if (need_ == Need::kRequired) return failed_(why);
+  log_warn(absl::StrCat("fetched without an older version: ", why.message));
+  planned_ = true;
+  finish();
+}
 
 void OldSearch::start(std::function<void(const Error&)> failed) {
   failed_ = std::move(failed);
@@ -26,7 +44,7 @@ void OldSearch::start(std::function<void(const Error&)> failed) {
       },
       [this, opened] {
         if (stop_.stop_requested()) return;
-        if (!*opened) return failed_(opened->error());
+        if (!*opened) return fail(opened->error());
         old_ = std::move(**opened);
         search();
       });
@@ -58,7 +76,7 @@ void OldSearch::on_outline(std::optional<Outline> outline) {
 
 // As soon as both are here: which groups are in the older contents.
 void OldSearch::search() {
-  if (!old_ || !outline_known_ || stop_.stop_requested()) return;
+  if (!old_ || !outline_known_ || planned_ || stop_.stop_requested()) return;
   if (!outline_) {
     planned_ = true;
     return finish();
@@ -86,7 +104,7 @@ void OldSearch::want_details() {
       },
       [this, indexed] {
         if (stop_.stop_requested()) return;
-        if (!*indexed) return failed_(indexed->error());
+        if (!*indexed) return fail(indexed->error());
         segments_ready_ = true;
         on_details();
       });

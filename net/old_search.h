@@ -28,10 +28,14 @@ class OldSearch {
     std::uint64_t composed_bytes = 0;
   };
 
-  OldSearch(Work work, Open open);
+  // What comes of older contents that cannot be read: `failed` is told, or nothing is found.
+  enum class Need { kRequired, kOptional };
+
+  OldSearch(Work work, Open open, Need need);
   ~OldSearch();
 
-  // Begins to read the older contents. An error ends the search: `failed` is told, once.
+  // Begins to read the older contents. Where they are required an error ends the search: `failed`
+  // is told, once.
   void start(std::function<void(const Error&)> failed);
   // The manifest is here: what is known of it is asked of the neighbours.
   void on_manifest(std::shared_ptr<const Manifest> manifest, SwarmSession& session);
@@ -41,6 +45,8 @@ class OldSearch {
                std::function<void(Result<Found>)> done);
   // What runs ends soon; nothing more is told.
   void stop();
+  // The same when nothing runs any more: the older contents are closed.
+  void close();
 
  private:
   void on_outline(std::optional<Outline> outline);
@@ -48,9 +54,11 @@ class OldSearch {
   void want_details();
   void on_details();
   void finish();
+  void fail(const Error& why);
 
   Work work_;
   Open open_;
+  Need need_;
   std::function<void(const Error&)> failed_;
   std::function<void(Result<Found>)> done_;
   SwarmSession* session_ = nullptr;

@@ -133,6 +133,28 @@ TEST_CASE("what a fetch began it ends with another older version") {
   CHECK(read_file(content.folder / "got") == content.bytes);
 }
 
+TEST_CASE("when a fetch has ended nothing of its older version is held any more") {
+  const Content content(kSize);
+  const Seeder seeder(content);
+  auto older = std::make_shared<MemoryContent>(older_text(content));
+  const std::weak_ptr<MemoryContent> held = older;
+  net::FetchConfig config = Fetcher::config(content, content.link({seeder.where()}));
+  config.older = [&older] {
+    const Layout layout = older->layout();
+    return Result(
+        std::make_unique<OldContents>(std::vector<OldSource>{{layout, std::move(older)}}));
+  };
+  bool ended = false, still_held = true;
+  net::FetchHandlers handlers;
+  handlers.on_done = [&](const net::FetchProgress& progress) {
+    ended = progress.bytes_older > 0;
+    still_held = !held.expired();
+  };
+  REQUIRE(Fetcher(std::move(config), std::move(handlers)).wait().has_value());
+  CHECK(ended);
+  CHECK_FALSE(still_held);
+}
+
 TEST_CASE("several who fetch beside the same older version all end with the same") {
   const Content content(kSize);
   const Seeder seeder(content);
