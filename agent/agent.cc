@@ -284,6 +284,7 @@ std::vector<ContentReport> Agent::report() const {
     if (content.download && content.download->manifest()) {
       const net::FetchProgress progress = content.download->progress();
       report.bytes_verified = progress.bytes_verified;
+      report.bytes_older = progress.bytes_older;
       report.rate = progress.rate;
     }
     reports.push_back(std::move(report));
@@ -351,7 +352,7 @@ void Agent::later(std::function<void()> task) {
 bool Agent::is_in_use(const Content& content) const {
   const bool serves = content.activity == Activity::kServing;
   return !content.orders.empty() || is_read(content) || content.activity == Activity::kChecking ||
-         content.activity == Activity::kFetching ||
+         content.activity == Activity::kFetching || lent_.contains(content.holding.content) ||
          (serves && content.swarm->session().swarm().has_incomplete_neighbour());
 }
 
@@ -361,7 +362,8 @@ std::vector<Kept> Agent::kept(const ContentId* without) const {
   for (const auto& [id, content] : contents_) {
     const Holding& holding = content.holding;
     if (!holding.in_store() || (without && id == *without)) continue;
-    all.push_back({id, holding.bytes, holding.last_used, holding.pinned, is_in_use(content)});
+    const std::uint64_t bytes = content.has_damaged ? 2 * holding.bytes : holding.bytes;
+    all.push_back({id, bytes, holding.last_used, holding.pinned, is_in_use(content)});
   }
   return all;
 }

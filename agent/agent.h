@@ -1,7 +1,7 @@
 // Agent: what a host has of contents, kept in a store, fetched when asked for, and served to peers.
 // Everything runs on its loop's thread, but for disks. agent.cc: its life and what is asked of it;
-// agent_contents.cc: how a content is checked, fetched and hosted; agent_seed.cc: paths of this
-// host that are served from where they lie.
+// agent_contents.cc: how a content is checked, fetched and hosted; agent_older.cc: what of it older
+// contents have; agent_seed.cc: paths of this host that are served from where they lie.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -73,6 +74,7 @@ struct ContentReport {
   std::string problem;  // why it is not what it should be; empty where it is
   bool in_use = false;
   std::uint64_t bytes_verified = 0;
+  std::uint64_t bytes_older = 0;  // of them, found in older contents since the start
   std::size_t peers = 0;
   double rate = 0;  // of what comes in, bytes a second
 };
@@ -81,6 +83,7 @@ struct ContentReport {
 struct AgentCounts {
   std::uint64_t fetched = 0, failed = 0;  // downloads that ended
   std::uint64_t received_bytes = 0;       // payload of these
+  std::uint64_t older_bytes = 0;          // that older contents had of those that are complete
   std::uint64_t removed = 0;              // contents, from the store
 };
 
@@ -178,6 +181,8 @@ class Agent {
     bool used = false;  // since its holding was written
     std::stop_source stop_check;
     std::weak_ptr<Store> last_store;  // of the last download
+    std::vector<ContentId> older;     // borrowed by the download
+    bool has_damaged = false;         // see Catalog::damaged_of
   };
   struct Order {
     ContentId content;
@@ -221,7 +226,7 @@ class Agent {
   void download(const ContentId& id);
   void on_manifest(const ContentId& id);
   void on_download_end(const ContentId& id, const Status& outcome);
-  Status make_room(const Content& content);
+  Status make_room(Content& content);
   void seal(const ContentId& id);
   void serve(const ContentId& id);
   void serve_files(const ContentId& id, std::shared_ptr<const ChunkReader> files);
@@ -230,6 +235,13 @@ class Agent {
   Secret tracker_psk() const;
   net::LinkOwners owners_of(const Holding& holding) const;
   Ready ready(const Content& content) const;
+
+  // agent_older.cc
+  void borrow_older(Content& content);
+  void give_back_older(Content& content);
+  void search_older(Content& content);
+  void remove_damaged(Content& content);
+  void wait_for_disk();
 
   // agent_seed.cc
   struct ScanJob;
@@ -243,6 +255,7 @@ class Agent {
   std::unique_ptr<net::Node> node_;
   std::map<ContentId, Content> contents_;               // which stay where they are
   std::vector<std::unique_ptr<net::Download>> ending_;  // of contents that are gone
+  std::multiset<ContentId> lent_;                       // see Content::older
   std::map<OrderId, Order> orders_;
   OrderId next_order_ = 1;
   AgentCounts counts_;

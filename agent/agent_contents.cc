@@ -1,7 +1,6 @@
 #include <sys/statvfs.h>
 
 #include <algorithm>
-#include <future>
 #include <thread>
 #include <utility>
 
@@ -108,7 +107,10 @@ void Agent::on_checked(const ContentId& id, const Status& outcome) {
     checked->problem = outcome.error().message;
     return answer(id, outcome);
   }
-  on_disk([id](const Catalog& store) { return store.remove_data(id); });
+  // What of it is good is not fetched. Not put right where it lies: its files may be hard links
+  // that somebody changed with intent.
+  checked->has_damaged = true;
+  on_disk([id](const Catalog& store) { return store.set_aside_damaged(id); });
   download(id);
 }
 
@@ -151,6 +153,7 @@ void Agent::seal(const ContentId& id) {
         return answer(id, *sealed);
       }
       done->holding.state = Holding::State::kComplete;
+      remove_damaged(*done);
       if (done->activity == Activity::kFetching)
         done->activity = Activity::kServing;  // its swarm goes on
       else
@@ -198,6 +201,7 @@ void Agent::serve_files(const ContentId& id, std::shared_ptr<const ChunkReader> 
 
 void Agent::unhost(Content& content) {
   content.activity = Activity::kIdle;
+  give_back_older(content);
   close_readable(content);
   if (!content.swarm) return;
   node_->drop(content.swarm->id());
@@ -217,6 +221,8 @@ void Agent::download(const ContentId& id) {
   Holding& holding = content.holding;
   holding.state = Holding::State::kWanted;
   save(content);
+  std::error_code failure;
+  content.has_damaged |= std::filesystem::exists(catalog_->damaged_of(id), failure);
   net::DownloadConfig config;
   config.link.content = id;
   config.link.trackers = holding.trackers;
@@ -230,9 +236,7 @@ void Agent::download(const ContentId& id) {
   // What is being removed makes its room first; and the last peers of an earlier try let go of what
   // it has written.
   config.prepare = [this, last_store = content.last_store] {
-    std::promise<void> done;
-    disk_.post([&] { done.set_value(); });
-    done.get_future().wait();
+    wait_for_disk();
     for (Duration waited{}; !last_store.expired() && waited < kStoreWait; waited += kStorePoll)
       std::this_thread::sleep_for(kStorePoll);
     return Status();
@@ -271,33 +275,45 @@ void Agent::on_manifest(const ContentId& id) {
       return store.save_manifest(id, encoded);
     });
   }
-  if (Status room = make_room(content); !room) download.cancel(std::move(room).error());
+  borrow_older(content);
+  if (Status room = make_room(content); !room)
+    return void(download.cancel(std::move(room).error()));
+  search_older(content);
 }
 
 // The store is never larger than its limit. What the file system has no room for is removed too;
-// whether the content fits then, its download finds out.
-Status Agent::make_room(const Content& content) {
+// whether the content fits then, its download finds out. Older versions are borrowed only where
+// there is room beside them.
+Status Agent::make_room(Content& content) {
   const Holding& holding = content.holding;
   const std::vector<Kept> others = kept(&holding.content);
-  std::uint64_t used = 0, fixed = 0;
+  const std::uint64_t damaged = content.has_damaged ? holding.bytes : 0;
+  std::uint64_t used = damaged, fixed = damaged;
   for (const Kept& each : others) {
     used += each.bytes;
     if (each.pinned || each.in_use) fixed += each.bytes;
   }
   RetentionLimits limits = retention();
-  if (limits.max_bytes > 0 && fixed + holding.bytes > limits.max_bytes)
-    return Error{ErrorCode::kLimit,
-                 absl::StrCat("no room in the store for ", holding.name, ", which has ",
-                              format_bytes(holding.bytes), ": ", format_bytes(fixed), " of the ",
-                              format_bytes(limits.max_bytes),
-                              " allowed are pinned or in use. Unpin or remove something, or raise "
-                              "the agent's --max-size")};
   struct statvfs space {};
   if (statvfs(config_.store.c_str(), &space) == 0 && space.f_blocks > 0) {
     const std::uint64_t possible = used + std::uint64_t{space.f_bavail} * space.f_frsize;
     limits.max_bytes = limits.max_bytes ? std::min(limits.max_bytes, possible) : possible;
   }
-  remove_all(to_remove(others, limits, wall_clock_seconds(), holding.bytes, 1),
+  const bool borrows = content.has_damaged || !content.older.empty();
+  if (borrows && limits.max_bytes > 0 && fixed + holding.bytes > limits.max_bytes) {
+    give_back_older(content);
+    remove_damaged(content);
+    return make_room(content);
+  }
+  const std::uint64_t allowed = config_.policy.max_bytes;
+  if (allowed > 0 && fixed + holding.bytes > allowed)
+    return Error{ErrorCode::kLimit,
+                 absl::StrCat("no room in the store for ", holding.name, ", which has ",
+                              format_bytes(holding.bytes), ": ", format_bytes(fixed), " of the ",
+                              format_bytes(allowed),
+                              " allowed are pinned or in use. Unpin or remove something, or raise "
+                              "the agent's --max-size")};
+  remove_all(to_remove(others, limits, wall_clock_seconds(), damaged + holding.bytes, 1),
              ", for " + holding.name);
   return {};
 }
@@ -305,14 +321,20 @@ Status Agent::make_room(const Content& content) {
 void Agent::on_download_end(const ContentId& id, const Status& outcome) {
   Content* const ended = content(id);
   if (!ended || !ended->download) return;
+  give_back_older(*ended);
   if (outcome) {
     const net::FetchProgress done = ended->download->progress();
     ++counts_.fetched;
     counts_.received_bytes += done.bytes_fetched;
+    counts_.older_bytes += done.bytes_older;
+    std::string older;
+    if (done.bytes_older > 0)
+      older = absl::StrCat(", ", format_bytes(done.bytes_older), " were in older versions");
     net::log_info(absl::StrCat("fetched ", done.name, " (", id.short_hex(),
                                "): ", format_bytes(done.bytes_total), " in ",
                                format_duration(done.elapsed), " from ", done.peers_met,
-                               done.peers_met == 1 ? " peer" : " peers"));
+                               done.peers_met == 1 ? " peer" : " peers", older));
+    tell_progress(id, done);
     return seal(id);
   }
   net::log_warn(absl::StrCat("the fetch of ",

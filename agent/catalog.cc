@@ -28,6 +28,7 @@ constexpr const char* kHolding = "holding";
 constexpr const char* kManifest = "manifest";
 constexpr const char* kFiles = "files";
 constexpr const char* kData = "data";
+constexpr const char* kDamaged = "damaged";
 // Of an holding, and of a record of files: a million of them, and all the chunks' hashes.
 constexpr std::uint64_t kMaxHoldingBytes = 64 * 1024;
 constexpr std::uint64_t kMaxRecordBytes = 256 * 1024 * 1024;
@@ -177,8 +178,15 @@ Status Catalog::remove(const ContentId& content) const {
   return move_away(folder_of(content), content);
 }
 
-Status Catalog::remove_data(const ContentId& content) const {
-  return move_away(folder_of(content) / kData, content);
+Status Catalog::set_aside_damaged(const ContentId& content) const {
+  P2P_TRY(remove_damaged(content));
+  const fs::path data = folder_of(content) / kData;
+  if (rename(data.c_str(), damaged_of(content).c_str()) == 0 || errno == ENOENT) return {};
+  return system_error("set aside", data, errno);
+}
+
+Status Catalog::remove_damaged(const ContentId& content) const {
+  return move_away(damaged_of(content), content);
 }
 
 Status Catalog::move_away(const fs::path& path, const ContentId& content) const {
@@ -198,6 +206,10 @@ Status Catalog::empty_removed() const {
   const Fd folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
   if (!folder) return system_error("open the folder", path, errno);
   return empty_folder(folder, path);
+}
+
+fs::path Catalog::damaged_of(const ContentId& content) const {
+  return folder_of(content) / kDamaged;
 }
 
 fs::path Catalog::data_of(const Holding& holding) const {

@@ -6,6 +6,8 @@
 //     manifest        encoded, as its peers have it
 //     files           what its files looked like when they were verified (content/hash_record.h):
 //                     as long as they look so, nothing is hashed again
+//     damaged         what was its data, and is so no more: an older version of it while it is
+//                     fetched again
 //     data            the file or folder; while it is fetched, the partial folder beside it
 //   removed/          what is being removed: out of contents/ by one rename, then tree by tree
 //
@@ -58,12 +60,16 @@ class Catalog {
 
   // Out of the way at once; empty_removed() frees the space, in the background.
   Status remove(const ContentId& content) const;
-  // The same for its data alone.
-  Status remove_data(const ContentId& content) const;
+  // Its data becomes what lies at damaged_of(), in place of what was there; nothing where there is
+  // none.
+  Status set_aside_damaged(const ContentId& content) const;
+  // As remove(), of that alone.
+  Status remove_damaged(const ContentId& content) const;
   Status empty_removed() const;
 
   // Where its data is when it is complete: in the store, or where its source lies.
   std::filesystem::path data_of(const Holding& holding) const;
+  std::filesystem::path damaged_of(const ContentId& content) const;
   std::filesystem::path manifest_path(const ContentId& content) const;
   const std::filesystem::path& folder() const { return folder_; }
 

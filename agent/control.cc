@@ -45,6 +45,7 @@ nlohmann::json contents_json(const Agent& agent) {
          {"name", holding.name},
          {"bytes", holding.bytes},
          {"bytes_verified", report.bytes_verified},
+         {"bytes_older", report.bytes_older},
          {"state", std::string(state_name(holding.state))},
          {"activity", std::string(activity_name(report.activity))},
          {"pinned", holding.pinned},
@@ -77,6 +78,8 @@ nlohmann::json status_json(const Agent& agent) {
           {"contents", contents},
           {"complete", complete},
           {"fetching", fetching},
+          {"received_bytes", agent.counts().received_bytes},
+          {"older_bytes", agent.counts().older_bytes},
           {"addresses", addresses},
           {"stopping", agent.stopping()}};
 }
@@ -171,7 +174,8 @@ void Control::fetch(net::LineClientId id, const nlohmann::json& request) {
   OrderHandlers handlers;
   handlers.on_progress = [this, id, next = Time()](const net::FetchProgress& progress) mutable {
     const Time now = net::Loop::now();
-    if (now < next) return;
+    // The last says how it was done.
+    if (now < next && progress.bytes_verified < progress.bytes_total) return;
     next = now + kProgressLines;
     nlohmann::json line = progress_json(progress);
     line["event"] = "progress";

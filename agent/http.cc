@@ -142,6 +142,10 @@ std::string metrics_text(Agent& agent) {
   metrics.sample(static_cast<double>(counts.failed), {{"outcome", "failed"}});
   metrics.counter("p2p_agent_received_bytes_total", "Payload of ended fetches.")
       .sample(static_cast<double>(counts.received_bytes));
+  metrics
+      .counter("p2p_agent_older_bytes_total",
+               "Of fetches that ended, what was not received because older contents had it.")
+      .sample(static_cast<double>(counts.older_bytes));
   metrics.counter("p2p_agent_contents_removed_total", "Contents removed from the store.")
       .sample(static_cast<double>(counts.removed));
   net::add_process_metrics(metrics);

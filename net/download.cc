@@ -75,7 +75,9 @@ void Download::start(Bytes known_manifest) {
   if (config_.older && !config_.manifest_only)
     search_older(std::move(config_.older), OldSearch::Need::kRequired);
   tick_timer_.arm(Loop::now() + kProgressInterval);
-  if (!known_manifest.empty()) on_manifest(std::move(known_manifest));
+  if (known_manifest.empty()) return;
+  swarm_->session().set_manifest_known();
+  on_manifest(std::move(known_manifest));
 }
 
 void Download::search_older(OldSearch::Open open, OldSearch::Need need) {

@@ -70,6 +70,8 @@ class SwarmSession {
   void add_far_candidates(const std::vector<Endpoint>& endpoints);
   void start(std::shared_ptr<const ContentIo> io, Bitfield have);
 
+  // At once, where the manifest need not be fetched: handlers.on_manifest is not called.
+  void set_manifest_known() { manifest_fetch_.set_known(); }
   // Before start(), once: asks the neighbours for the outline of the content; after it has come,
   // for the segments of these groups of it.
   void fetch_outline(std::uint64_t total_bytes, OutlineHandlers handlers);

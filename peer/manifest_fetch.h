@@ -32,6 +32,8 @@ class ManifestFetch {
  public:
   explicit ManifestFetch(const ContentId& content);
 
+  // It is here already: nobody is asked. Before anything else.
+  void set_known() { done_ = true; }
   void on_connected(ConnectionId connection, Time now);
   // Parts that were not asked for, out of order, too short (only the last may be less than
   // kMaxManifestPartBytes), or over the limit disconnect; a whole that does not match bans. The

@@ -150,3 +150,27 @@ TEST_CASE(
   REQUIRE(catalog->empty_removed().has_value());
   CHECK(fs::is_empty(folder.path() / "store/removed"));
 }
+
+TEST_CASE("damaged data is set aside, in place of what was, and removed alone") {
+  const test::TempFolder folder;
+  const auto catalog = Catalog::open(folder / "store");
+  REQUIRE(catalog.has_value());
+  const Stored stored(*catalog, folder.path(), "text");
+  const ContentId id = stored.holding.content;
+  const fs::path data = catalog->data_of(stored.holding), damaged = catalog->damaged_of(id);
+  CHECK(catalog->set_aside_damaged(id).has_value());
+  CHECK_FALSE(fs::exists(data));
+  CHECK(fs::exists(damaged / "b" / "tool"));
+  CHECK(catalog->set_aside_damaged(id).has_value());  // there is nothing
+  CHECK_FALSE(fs::exists(damaged));
+  write(data / "c", "other");
+  CHECK(catalog->set_aside_damaged(id).has_value());
+  write(data / "d", "another");
+  CHECK(catalog->set_aside_damaged(id).has_value());
+  CHECK(fs::exists(damaged / "d"));
+  CHECK_FALSE(fs::exists(damaged / "c"));
+  CHECK(catalog->remove_damaged(id).has_value());
+  CHECK_FALSE(fs::exists(damaged));
+  CHECK(catalog->load_manifest(id).has_value());
+  CHECK(catalog->empty_removed().has_value());
+}

@@ -147,12 +147,125 @@ class Store(Agents):
         process.wait_line(process.err, lambda line: "needs a restart" in line)
         self.assertEqual(json.loads(self.ask("host", "status", "--json").first_line())["max_bytes"], 8 << 20)
 
+    def test_a_stored_folder_of_which_a_part_was_changed_is_mended_with_what_is_still_good(self):
+        self.random_file("tree/a", 2_000_000)
+        self.random_file("tree/sub/b", 2_000_001)
+        self.agent("seeder")
+        self.agent("host")
+        link = self.seeded(self.folder / "tree")
+        self.assertEqual(self.fetch_by("host", link, "--store-only").wait(), OK)
+        stored = next((self.folder / "host.store/contents").glob("*/data"))
+        content = (stored / "a").read_bytes()
+        (stored / "a").chmod(0o644)
+        (stored / "a").write_bytes(content[:1_000_000] + b"odd" + content[1_000_000:])
+        fetch = self.fetch_by("host", link, "-o", "got", "--json")
+        self.assert_fetched(fetch, self.folder / "tree", self.folder / "got")
+        done = fetch.json_lines()[-1]
+        self.assertLess(done["bytes_fetched"], 200_000)
+        self.assertEqual(done["bytes_older"] + done["bytes_fetched"], done["bytes_total"])
+        self.assertEqual([path.name for path in stored.parent.glob("d*")], ["data"])
+
     def wait_for(self, test):
         """Asks until it is so: each question is a process and its answer, so this does not spin."""
         for _ in range(2000):
             if test():
                 return
         self.fail("it did not come to be")
+
+
+class OlderVersions(Agents):
+    def setUp(self):
+        super().setUp()
+        self.agent("seeder")
+
+    def versions(self, added=b""):
+        """Two releases of a file: in the second nearly all has moved by an odd number of bytes."""
+        old = self.random_file("thing-1.0.bin", 5_000_000)
+        new = self.folder / "thing-1.1.bin"
+        content = old.read_bytes()
+        new.write_bytes(b"odd" + content[:2_000_000] + content[2_000_777:] + added)
+        return old, new
+
+    def have(self, path):
+        self.assertEqual(self.fetch_by("host", self.seeded(path), "--store-only").wait(), OK)
+
+    def fetched(self, path):
+        """Fetched by the agent, and how."""
+        fetch = self.fetch_by("host", self.seeded(path), "-o", "got", "--overwrite", "--json")
+        self.assert_fetched(fetch, path, self.folder / "got")
+        return fetch.json_lines()[-1]
+
+    def status(self):
+        return json.loads(self.ask("host", "status", "--json").first_line())
+
+    def test_an_agent_takes_from_its_store_what_a_new_release_shares_with_the_last(self):
+        old, new = self.versions()
+        host = self.agent("host")
+        self.have(old)
+        self.have(self.random_file("else-1.0.bin", 5_000_000))
+        before = self.status()
+        done = self.fetched(new)
+        self.assertLess(done["bytes_fetched"], 100_000)
+        self.assertEqual(done["bytes_older"] + done["bytes_fetched"], done["bytes_total"])
+        after = self.status()
+        self.assertEqual(after["older_bytes"] - before["older_bytes"], done["bytes_older"])
+        self.assertEqual(after["received_bytes"] - before["received_bytes"], done["bytes_fetched"])
+        self.assertEqual(self.contents("host")["thing-1.1.bin"]["bytes_older"], done["bytes_older"])
+        self.assertNotIn("searching else", host.error_text())
+
+    def test_a_folder_takes_from_the_folder_of_the_last_release(self):
+        for name in ("a", "sub/b", "sub/c"):
+            data = self.random_file(f"tree-1/{name}", 1_000_001).read_bytes()
+            path = self.folder / "tree-2" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data[:400_000] + b"changed" + data[400_000:])
+        self.agent("host")
+        self.have(self.folder / "tree-1")
+        self.assertLess(self.fetched(self.folder / "tree-2")["bytes_fetched"], 100_000)
+
+    def test_where_nothing_is_alike_nothing_is_searched(self):
+        host = self.agent("host")
+        self.have(self.random_file("thing-1.0.bin", 5_000_000))
+        done = self.fetched(self.random_file("else-1.1.bin", 5_000_000))
+        self.assertEqual((done["bytes_older"], done["bytes_fetched"]), (0, 5_000_000))
+        self.assertNotIn("searching", host.error_text())
+
+    def test_an_older_version_that_is_damaged_or_gone_costs_no_more_than_bytes(self):
+        old, new = self.versions()
+        self.agent("host")
+        self.have(old)
+        stored = next((self.folder / "host.store/contents").glob("*/data"))
+        stored.chmod(0o644)
+        flip_bytes(stored, [1_000_000, 3_500_000])
+        self.assertLess(self.fetched(new)["bytes_fetched"], 1_000_000)
+        for data in (self.folder / "host.store/contents").glob("*/data"):
+            data.unlink()
+        newer = self.folder / "thing-1.2.bin"
+        newer.write_bytes(new.read_bytes() + b"more")
+        self.assertEqual(self.fetched(newer)["bytes_older"], 0)
+
+    def test_an_older_version_is_not_removed_while_a_fetch_takes_from_it(self):
+        old, new = self.versions(added=os.urandom(4_500_000))
+        self.agent("host")
+        self.have(old)
+        proxy = Proxy(bytes_per_second=2_000_000)
+        _, link = self.seed_behind(proxy, new, "--no-agent")
+        fetch = self.start("fetch", link, "-o", "got", "--json", "--agent", "host.sock")
+        fetch.wait_line(fetch.out, lambda line: '"bytes_verified":0' not in line)
+        self.assertTrue(self.contents("host")["thing-1.0.bin"]["in_use"])
+        self.assertEqual(self.ask("host", "gc").wait(), OK)
+        self.assertIn("thing-1.0.bin", self.contents("host"))
+        self.assert_fetched(fetch, new, self.folder / "got")
+        self.assertFalse(self.contents("host")["thing-1.0.bin"]["in_use"])
+        self.assertEqual(self.ask("host", "gc").wait(), OK)
+        self.assertNotIn("thing-1.0.bin", self.contents("host"))
+
+    def test_where_there_is_no_room_beside_the_older_version_it_goes_first(self):
+        old, new = self.versions()
+        self.agent("host", "--max-size", "6MiB")
+        self.have(old)
+        self.assertEqual(self.fetched(new)["bytes_older"], 0)
+        self.assertEqual(set(self.contents("host")), {"thing-1.1.bin"})
 
 
 class Http(Agents):
@@ -241,7 +354,8 @@ class Http(Agents):
         self.assertEqual(self.fetch_by("host", self.seeded(self.random_file("x", 1000)), "--store-only").wait(), OK)
         metrics = self.get(f"{url}/metrics")[2].decode()
         for line in ('p2p_agent_contents{activity="serving"} 1', "p2p_agent_store_bytes 1000",
-                     "p2p_agent_store_limit_bytes 1073741824", 'p2p_agent_fetches_total{outcome="complete"} 1'):
+                     "p2p_agent_store_limit_bytes 1073741824", 'p2p_agent_fetches_total{outcome="complete"} 1',
+                     "p2p_agent_older_bytes_total 0"):
             self.assertIn(line, metrics)
         if promtool := shutil.which("promtool"):
             checked = subprocess.run([promtool, "check", "metrics"], input=metrics, text=True, capture_output=True)

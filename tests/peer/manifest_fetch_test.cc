@@ -84,6 +84,16 @@ TEST_CASE("a manifest is fetched part by part from one neighbour") {
   CHECK(fetcher.disconnects.empty());
 }
 
+TEST_CASE("a manifest that is known is asked of nobody") {
+  const Bytes manifest = manifest_of(100);
+  Fetcher fetcher(manifest);
+  fetcher.fetch.set_known();
+  fetcher.join(1);
+  fetcher.has_manifest(1);
+  CHECK(fetcher.asked.empty());
+  CHECK(fetcher.fetch.next_timeout() == kNever);
+}
+
 TEST_CASE("a whole that does not match bans its sender, and the next is asked") {
   const Bytes manifest = manifest_of(1000);
   Fetcher fetcher(manifest);
