@@ -34,6 +34,8 @@ void OutlineFetch::ask_next(Time now) {
 void OutlineFetch::request(Time now) {
   answer_by_ = now + kOutlinePartTimeout;
   if (wants_outline()) {
+    if (collected_.empty())
+      answer_by_ += from_seconds(static_cast<double>(total_bytes_) / kOutlineBytesPerSecond);
     actions_.push_back(
         SendMessage{*asked_, OutlineRequest{static_cast<std::uint32_t>(collected_.size())}});
     return;

@@ -18,8 +18,10 @@
 
 namespace p2p::peer {
 
-// A neighbour may have to make the outline when it is asked: it reads all of the content.
+// For an answer; and longer for the first, since a neighbour may have to make the outline when it
+// is asked: it reads all of the content, as fast as this at least.
 inline constexpr Duration kOutlinePartTimeout = std::chrono::seconds(30);
+inline constexpr double kOutlineBytesPerSecond = 200e6;
 // One that has none is asked again after this: it may get one.
 inline constexpr Duration kOutlineRetry = std::chrono::seconds(1);
 // While nobody has one, or nobody is there, it is waited for so long.

@@ -104,9 +104,15 @@ TEST_CASE("who has no outline is passed over; where nobody has one it is done wi
 TEST_CASE("nobody there, or somebody who never answers: it is done without in time") {
   Fetch fetch;
   if (GENERATE(true, false)) fetch.core.on_connected(1, fetch.now);
-  fetch.wait(kOutlinePartTimeout + kOutlinePatience);
+  fetch.wait(kOutlinePartTimeout + seconds(1) + kOutlinePatience);
   REQUIRE(fetch.all<OutlineDone>().size() == 1);
   CHECK_FALSE(fetch.all<OutlineDone>()[0]->outline);
+}
+
+TEST_CASE("a neighbour has longer for its first answer the larger the content is") {
+  OutlineFetch core(400'000'000'000, Time{});
+  core.on_connected(1, Time{});
+  CHECK(core.next_timeout() == Time{} + kOutlinePartTimeout + seconds(2000));
 }
 
 TEST_CASE("an outline that does not fit, or not the content, disconnects; the next is asked") {
