@@ -17,7 +17,7 @@ import subprocess
 import measure
 
 # In the order of the page.
-BENCHMARKS = ("pair", "fetchers", "hashing", "folder", "small", "memory", "limits", "announces", "lookups", "members", "swarm_core")
+BENCHMARKS = ("pair", "fetchers", "hashing", "folder", "small", "memory", "limits", "announces", "lookups", "members", "swarm_core", "reuse")
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 
 HEAD = """# How fast it is
