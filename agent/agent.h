@@ -82,7 +82,6 @@ struct ContentReport {
 // Since the start.
 struct AgentCounts {
   std::uint64_t fetched = 0, failed = 0;  // downloads that ended
-  std::uint64_t received_bytes = 0;       // payload of these
   std::uint64_t older_bytes = 0;          // that older contents had of those that are complete
   std::uint64_t removed = 0;              // contents, from the store
 };
@@ -127,6 +126,7 @@ class Agent {
   // wanted.
   Status start();
   const Endpoint& local() const { return node_->transport().local(); }
+  net::PayloadBytes payload() const { return node_->payload(); }
   std::vector<HostPort> addresses() const;
 
   // Until release() the content stays in the store. Handlers are called from the loop, never from

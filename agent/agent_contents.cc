@@ -325,7 +325,6 @@ void Agent::on_download_end(const ContentId& id, const Status& outcome) {
   if (outcome) {
     const net::FetchProgress done = ended->download->progress();
     ++counts_.fetched;
-    counts_.received_bytes += done.bytes_fetched;
     counts_.older_bytes += done.bytes_older;
     std::string older;
     if (done.bytes_older > 0)

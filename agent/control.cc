@@ -78,7 +78,8 @@ nlohmann::json status_json(const Agent& agent) {
           {"contents", contents},
           {"complete", complete},
           {"fetching", fetching},
-          {"received_bytes", agent.counts().received_bytes},
+          {"received_bytes", agent.payload().received},
+          {"sent_bytes", agent.payload().sent},
           {"older_bytes", agent.counts().older_bytes},
           {"addresses", addresses},
           {"stopping", agent.stopping()}};

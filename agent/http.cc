@@ -140,8 +140,11 @@ std::string metrics_text(Agent& agent) {
   metrics.counter("p2p_agent_fetches_total", "Fetches that ended, by how.");
   metrics.sample(static_cast<double>(counts.fetched), {{"outcome", "complete"}});
   metrics.sample(static_cast<double>(counts.failed), {{"outcome", "failed"}});
-  metrics.counter("p2p_agent_received_bytes_total", "Payload of ended fetches.")
-      .sample(static_cast<double>(counts.received_bytes));
+  const net::PayloadBytes payload = agent.payload();
+  metrics.counter("p2p_agent_received_bytes_total", "Payload that came in, in vain too.")
+      .sample(static_cast<double>(payload.received));
+  metrics.counter("p2p_agent_sent_bytes_total", "Payload that went out, of whole chunks.")
+      .sample(static_cast<double>(payload.sent));
   metrics
       .counter("p2p_agent_older_bytes_total",
                "Of fetches that ended, what was not received because older contents had it.")

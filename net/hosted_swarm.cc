@@ -47,6 +47,10 @@ AnnounceClient& HostedSwarm::announce_to(const std::vector<OwnerAddress>& ranked
   return added;
 }
 
+PayloadBytes HostedSwarm::payload() const {
+  return {session_.received_bytes(), session_.running() ? session_.swarm().stats().sent_bytes : 0};
+}
+
 tracker::Report HostedSwarm::report(bool with_name) {
   const ContentIo* content = session_.content();
   if (!session_.running() || content == nullptr) return {};

@@ -16,6 +16,17 @@
 
 namespace p2p::net {
 
+// Of chunks, since the start: what came in, in vain too, and what went out in whole ones.
+struct PayloadBytes {
+  std::uint64_t received = 0, sent = 0;
+
+  PayloadBytes& operator+=(const PayloadBytes& other) {
+    received += other.received;
+    sent += other.sent;
+    return *this;
+  }
+};
+
 class HostedSwarm {
  public:
   HostedSwarm(Loop& loop, Transport& transport, SessionConfig config, SessionHandlers handlers,
@@ -25,6 +36,7 @@ class HostedSwarm {
   const Secret& psk() const { return psk_; }
   SwarmSession& session() { return session_; }
   const SwarmSession& session() const { return session_; }
+  PayloadBytes payload() const;
 
   // Once for each list of owners, which is ranked for itself and has a spread of its own. What they
   // all find goes to the one swarm. The client lives as long as the swarm; set_owners() on it when

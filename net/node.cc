@@ -39,6 +39,7 @@ HostedSwarm& Node::host(SessionConfig config, SessionHandlers handlers) {
 void Node::drop(const SwarmId& swarm) {
   const auto found = swarms_.find(swarm);
   P2P_CHECK(found != swarms_.end());
+  payload_of_dropped_ += found->second.payload();
   found->second.stop();
   for (auto& [id, connection] : opened_) {
     if (connection.swarm != &found->second) continue;
@@ -49,6 +50,12 @@ void Node::drop(const SwarmId& swarm) {
   swarms_.erase(found);
   accept_psks();
   if (owner_service_) owner_service_->forget_self(swarm);
+}
+
+PayloadBytes Node::payload() const {
+  PayloadBytes sum = payload_of_dropped_;
+  for (const auto& [id, swarm] : swarms_) sum += swarm.payload();
+  return sum;
 }
 
 Result<Endpoint> Node::join_cluster(GossipConfig config, std::uint16_t service_port,

@@ -53,6 +53,8 @@ class Node {
   HostedSwarm& host(SessionConfig config, SessionHandlers handlers);
   // Its peers and owners are told good-bye, and it is gone. Not from within its handlers.
   void drop(const SwarmId& swarm);
+  // Of all swarms, those that were dropped too.
+  PayloadBytes payload() const;
 
   // After answer_announces() and the transport's listen(): as a member this node owns swarms that
   // others announce. `service_port`: as others dial it. At most once. Where its datagrams
@@ -108,6 +110,7 @@ class Node {
   std::optional<GossipService> gossip_;
   Secret table_psk_;
   std::map<SwarmId, HostedSwarm> swarms_;  // which stay where they are
+  PayloadBytes payload_of_dropped_;
   absl::flat_hash_map<ConnectionId, OpenConnection> opened_;
   std::deque<std::pair<Time, ConnectionId>> unheard_;  // in the order of their deadlines
   Timer silent_timer_;

@@ -269,9 +269,9 @@ class OlderVersions(Agents):
 
 
 class Http(Agents):
-    def served(self, *arguments):
+    def served(self, *arguments, name="host"):
         """An agent with HTTP, and where that is."""
-        process = self.agent("host", "--http", "127.0.0.1:0", *arguments)
+        process = self.agent(name, "--http", "127.0.0.1:0", *arguments)
         line = process.wait_line(process.err, lambda line: "contents and metrics at" in line)
         return line.split("metrics at ")[1].rstrip("/")
 
@@ -349,12 +349,14 @@ class Http(Agents):
         self.assertEqual(self.get(f"{url}/content/{link.split('/')[2]}")[0], 503)
 
     def test_metrics_and_health(self):
-        self.agent("seeder")
+        seeder = self.served(name="seeder")
         url = self.served("--max-size", "1GiB")
         self.assertEqual(self.fetch_by("host", self.seeded(self.random_file("x", 1000)), "--store-only").wait(), OK)
+        self.assertIn("p2p_agent_sent_bytes_total 1000", self.get(f"{seeder}/metrics")[2].decode())
         metrics = self.get(f"{url}/metrics")[2].decode()
         for line in ('p2p_agent_contents{activity="serving"} 1', "p2p_agent_store_bytes 1000",
                      "p2p_agent_store_limit_bytes 1073741824", 'p2p_agent_fetches_total{outcome="complete"} 1',
+                     "p2p_agent_received_bytes_total 1000",
                      "p2p_agent_older_bytes_total 0"):
             self.assertIn(line, metrics)
         if promtool := shutil.which("promtool"):

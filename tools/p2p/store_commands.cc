@@ -92,8 +92,9 @@ Result<int> show_status(const StoreOptions& options) {
               agent::json_line(answer.at("contents")).c_str(),
               agent::json_line(answer.at("complete")).c_str(),
               agent::json_line(answer.at("fetching")).c_str());
-  std::printf("fetched    %s since its start, %s were in older versions\n",
+  std::printf("received   %s since its start, %s more were in older versions\n",
               bytes("received_bytes").c_str(), bytes("older_bytes").c_str());
+  std::printf("sent       %s\n", bytes("sent_bytes").c_str());
   for (const auto& address : answer.at("addresses"))
     std::printf("peers      at %s\n", address.get<std::string>().c_str());
   std::printf("process    %s%s\n", agent::json_line(answer.at("pid")).c_str(),
