@@ -15,7 +15,7 @@ The steps, each on what the ones before left:
   full       a version for which one host's disk is too small: it says so, the others have it, and it gets it with more room
   killed     the seeder's agent is killed as soon as one host has it all; the others get the rest from each other
   metrics    promtool on what each tells, and a Prometheus that scrapes them all
-  ssh        the same hosts by deploy.sh: nothing to install, a version, a rollback
+  ssh        the same hosts by deploy.sh: p2p on the one that lost it, a version, a rollback
 
 Every copy is compared with what was released. Needs root and Linux, mmdebstrap, Ansible, an ssh client and Prometheus; where
 it cannot run it says why and exits with 77. Exit code 1: a step went wrong, and how; what the programs said is in the file
@@ -307,6 +307,7 @@ def absent(lab):
     check(lab.changed(recap) == sorted(set(lab.names) - set(off)), f"release.yml changed only {lab.changed(recap)}")
     lab.check_current(2, [name for name in lab.names if name not in off])
     received = max(lab.counters()[name][1] - before[name][1] for name in lab.names)
+    check(received < VERSION_BYTES / 8, f"a host received {received / 2**20:.1f} MiB, though it has nearly all of it")
     for name in off:
         lab.hosts[name].switch_on()
     for name in off:
@@ -410,8 +411,14 @@ def metrics(lab):
 def ssh(lab):
     deploy = DEPLOY / "deploy.sh"
     everything = f"{len(lab.names)} of {len(lab.names)}"
-    said = lab.on_control(deploy, lab.folder / "hosts", "install", "--package", lab.package, "--key", lab.folder / "cluster.key")
-    check(f"unchanged: {everything}" in said, f"deploy.sh install, where Ansible was: {said[-300:]}")
+    bare = lab.hosts[lab.names[0]]
+    configuration = lab.folder / "agent.toml"
+    shutil.copy(bare.path("/etc/p2p/agent.toml"), configuration)
+    bare.run("dpkg", "--purge", "p2p")
+    for outcome, count in (("installed", 1), ("unchanged", len(lab.names))):
+        said = lab.on_control(deploy, lab.folder / "hosts", "install", "--package", lab.package,
+                              "--key", lab.folder / "cluster.key", "--agent", configuration)
+        check(f"{outcome}: {count} of {len(lab.names)}" in said, f"deploy.sh install: {said[-300:]}")
     version = lab.make_version(5)
     for outcome in ("released", "unchanged"):
         said = lab.on_control(deploy, lab.folder / "hosts", "release", APP, version)
@@ -423,7 +430,8 @@ def ssh(lab):
         said = lab.on_control(deploy, lab.folder / "hosts", "rollback", APP, version)
         check(re.search(f"{outcome} [0-9a-f]{{12}}: {everything}", said), f"deploy.sh rollback: {said[-300:]}")
     lab.check_current(4)
-    return "nothing to install, a version released and rolled back; each once more, without a change; 3 versions are kept"
+    return (f"installed on {bare.name} again, nothing to do on the others; a version released and rolled back, each once more "
+            "without a change; 3 versions are kept")
 
 
 STEPS = (install, first, again, absent, rollback, full, killed, metrics, ssh)
