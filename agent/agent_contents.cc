@@ -55,6 +55,8 @@ void Agent::load() {
     Content& content = contents_[id];
     content.holding = std::move(holding);
     content.detached = content.holding.state == Holding::State::kWanted;
+    std::error_code failure;
+    content.has_damaged = std::filesystem::exists(catalog_->damaged_of(id), failure);
   }
   for (const auto& [id, content] : contents_)
     if (content.holding.state != Holding::State::kPartial) want(id);
@@ -109,7 +111,8 @@ void Agent::on_checked(const ContentId& id, const Status& outcome) {
   }
   // What of it is good is not fetched. Not put right where it lies: its files may be hard links
   // that somebody changed with intent.
-  checked->has_damaged = true;
+  std::error_code failure;
+  checked->has_damaged |= std::filesystem::exists(catalog_->data_of(checked->holding), failure);
   on_disk([id](const Catalog& store) { return store.set_aside_damaged(id); });
   download(id);
 }
@@ -174,6 +177,7 @@ void Agent::serve(const ContentId& id) {
     content.problem = files.error().message;
     return;
   }
+  remove_damaged(content);  // the agent may have died before it did so
   serve_files(id, std::move(*files));
 }
 

@@ -179,9 +179,11 @@ Status Catalog::remove(const ContentId& content) const {
 }
 
 Status Catalog::set_aside_damaged(const ContentId& content) const {
-  P2P_TRY(remove_damaged(content));
   const fs::path data = folder_of(content) / kData;
-  if (rename(data.c_str(), damaged_of(content).c_str()) == 0 || errno == ENOENT) return {};
+  struct stat there {};
+  if (lstat(data.c_str(), &there) != 0 && errno == ENOENT) return {};
+  P2P_TRY(remove_damaged(content));
+  if (rename(data.c_str(), damaged_of(content).c_str()) == 0) return {};
   return system_error("set aside", data, errno);
 }
 

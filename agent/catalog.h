@@ -60,8 +60,8 @@ class Catalog {
 
   // Out of the way at once; empty_removed() frees the space, in the background.
   Status remove(const ContentId& content) const;
-  // Its data becomes what lies at damaged_of(), in place of what was there; nothing where there is
-  // none.
+  // Its data becomes what lies at damaged_of(), in place of what was there; where there is none
+  // that stays.
   Status set_aside_damaged(const ContentId& content) const;
   // As remove(), of that alone.
   Status remove_damaged(const ContentId& content) const;

@@ -161,10 +161,11 @@ TEST_CASE("damaged data is set aside, in place of what was, and removed alone") 
   CHECK(catalog->set_aside_damaged(id).has_value());
   CHECK_FALSE(fs::exists(data));
   CHECK(fs::exists(damaged / "b" / "tool"));
-  CHECK(catalog->set_aside_damaged(id).has_value());  // there is nothing
-  CHECK_FALSE(fs::exists(damaged));
+  CHECK(catalog->set_aside_damaged(id).has_value());  // there is no data any more
+  CHECK(fs::exists(damaged / "b" / "tool"));
   write(data / "c", "other");
   CHECK(catalog->set_aside_damaged(id).has_value());
+  CHECK_FALSE(fs::exists(damaged / "b"));
   write(data / "d", "another");
   CHECK(catalog->set_aside_damaged(id).has_value());
   CHECK(fs::exists(damaged / "d"));

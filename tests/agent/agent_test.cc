@@ -1,0 +1,180 @@
+// An agent on a loop, with a store that was prepared on the disk.
+#include "agent/agent.h"
+
+#include <catch2/catch.hpp>
+#include <fstream>
+
+#include "base/random.h"
+#include "content/scan.h"
+#include "crypto/digest.h"
+#include "net/log.h"
+#include "tests/support/temp_folder.h"
+
+using namespace p2p;
+using namespace p2p::agent;
+
+namespace {
+
+namespace fs = std::filesystem;
+using State = Holding::State;
+
+constexpr std::uint64_t kMiB = 1024 * 1024;
+
+// A file of random bytes, and what an agent remembers of it. Nobody seeds it.
+struct Release {
+  Release(const fs::path& folder, const std::string& name, std::uint64_t bytes)
+      : source(folder / name) {
+    net::set_log_level(net::LogLevel::kError);
+    std::string text(bytes, '\0');
+    Random random(bytes + name.back());
+    for (char& byte : text) byte = static_cast<char>(random.next());
+    std::ofstream(source, std::ios::binary) << text;
+    ScanOptions options;
+    options.chunk_bytes = kMinChunkBytes;
+    auto scan = scan_path(source, options);
+    REQUIRE(scan.has_value());
+    manifest = scan->manifest;
+    encoded = encode_manifest(*manifest);
+    holding.content = content_id_of(encoded);
+    holding.psk = Secret::random();
+    holding.name = name;
+    holding.bytes = bytes;
+  }
+  const ContentId& id() const { return holding.content; }
+  Link link() const { return {id(), {}, {}, holding.psk, {}}; }
+
+  fs::path source;
+  std::shared_ptr<const Manifest> manifest;
+  Bytes encoded;
+  Holding holding;
+};
+
+// The store's folder, while no agent has it.
+class OnDisk {
+ public:
+  OnDisk() { fs::create_directory(store()); }
+  Release release(const std::string& name, std::uint64_t bytes) const {
+    return Release(folder_.path(), name, bytes);
+  }
+  void put(Release& release, State state, bool with_data = true) const {
+    auto catalog = Catalog::open(store());
+    REQUIRE(catalog.has_value());
+    release.holding.state = state;
+    REQUIRE(catalog->save(release.holding).has_value());
+    REQUIRE(catalog->save_manifest(release.id(), release.encoded).has_value());
+    if (!with_data) return;
+    fs::copy_file(release.source, place_of(release) / "data");
+    if (state == State::kComplete)
+      REQUIRE(catalog->seal(release.holding, release.manifest).has_value());
+  }
+  // As if its data had been found to be damaged.
+  void put_damaged(const Release& release) const {
+    fs::copy_file(release.source, place_of(release) / "damaged");
+  }
+  bool has_damaged(const Release& release) const {
+    return fs::exists(place_of(release) / "damaged");
+  }
+  fs::path place_of(const Release& release) const {
+    return store() / "contents" / release.id().hex();
+  }
+  fs::path store() const { return folder_ / "store"; }
+
+ private:
+  test::TempFolder folder_;
+};
+
+class Host {
+ public:
+  explicit Host(const OnDisk& disk, std::uint64_t max_bytes = 0)
+      : agent_(loop_, config(disk, max_bytes)) {
+    REQUIRE(agent_.start().has_value());
+  }
+  ~Host() {
+    agent_.stop([this] { loop_.stop(); });
+    loop_.run();
+  }
+  Agent& agent() { return agent_; }
+  std::optional<ContentReport> report_of(const Release& release) const {
+    for (ContentReport& report : agent_.report())
+      if (report.holding.content == release.id()) return std::move(report);
+    return std::nullopt;
+  }
+  void run_until(const std::function<bool()>& done) {
+    const Time deadline = net::Loop::now() + std::chrono::seconds(60);
+    bool is_done = false;
+    net::Timer timer(loop_, [&] {
+      is_done = done();
+      if (is_done || net::Loop::now() > deadline) return loop_.stop();
+      timer.arm(net::Loop::now() + std::chrono::milliseconds(1));
+    });
+    timer.arm(net::Loop::now());
+    loop_.run();
+    REQUIRE(is_done);
+  }
+
+ private:
+  static AgentConfig config(const OnDisk& disk, std::uint64_t max_bytes) {
+    AgentConfig config;
+    config.store = disk.store();
+    config.listen = *Endpoint::parse("127.0.0.1:0");
+    config.policy.max_bytes = max_bytes;
+    return config;
+  }
+
+  net::Loop loop_;
+  Agent agent_;
+};
+
+}  // namespace
+
+TEST_CASE("what was damaged of a complete content goes, where the agent died before it did") {
+  const OnDisk disk;
+  Release release = disk.release("thing", 2 * kMiB);
+  disk.put(release, State::kComplete);
+  disk.put_damaged(release);
+  {
+    Host host(disk);
+    CHECK(host.agent().stored_bytes() == 2 * kMiB);
+  }
+  CHECK_FALSE(disk.has_damaged(release));
+  CHECK(fs::is_empty(disk.store() / "removed"));
+  CHECK(fs::exists(disk.place_of(release) / "data"));
+}
+
+TEST_CASE("it goes also where the agent died before it knew the content to be complete") {
+  const OnDisk disk;
+  Release release = disk.release("thing", 2 * kMiB);
+  disk.put(release, State::kWanted);
+  disk.put_damaged(release);
+  {
+    Host host(disk);
+    CHECK(host.agent().stored_bytes() == 4 * kMiB);
+    host.run_until([&] { return host.report_of(release)->activity == Activity::kServing; });
+    CHECK(host.agent().stored_bytes() == 2 * kMiB);
+  }
+  CHECK_FALSE(disk.has_damaged(release));
+}
+
+TEST_CASE("of a content that was given up what is damaged stays, and counts after a restart") {
+  const OnDisk disk;
+  Release release = disk.release("thing", 2 * kMiB);
+  disk.put(release, State::kPartial, false);
+  disk.put_damaged(release);
+  {
+    Host host(disk);
+    CHECK(host.agent().stored_bytes() == 4 * kMiB);
+  }
+  CHECK(disk.has_damaged(release));
+}
+
+TEST_CASE("data that somebody removed leaves nothing that counts as damaged") {
+  const OnDisk disk;
+  Release release = disk.release("thing", 2 * kMiB);
+  disk.put(release, State::kComplete);
+  Host host(disk);
+  fs::remove(disk.place_of(release) / "data");
+  host.agent().fetch({release.link(), false, true},
+                     {nullptr, [](const Ready&) {}, [](const Error&) {}});
+  host.run_until([&] { return host.report_of(release)->activity == Activity::kFetching; });
+  CHECK(host.agent().stored_bytes() == 2 * kMiB);
+}
