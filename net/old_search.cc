@@ -11,7 +11,10 @@ OldSearch::OldSearch(Work work, Open open, Need need)
 
 OldSearch::~OldSearch() { stop(); }
 
-void OldSearch::stop() { stop_.request_stop(); }
+void OldSearch::stop() {
+  stop_.request_stop();
+  stop_indexing_.request_stop();
+}
 
 void OldSearch::close() {
   stop();
@@ -34,7 +37,7 @@ void OldSearch::start(std::function<void(const Error&)> failed) {
   failed_ = std::move(failed);
   auto opened = std::make_shared<Result<std::unique_ptr<OldContents>>>(nullptr);
   work_(
-      [open = open_, opened, stop = stop_.get_token()] {
+      [open = open_, opened, stop = stop_indexing_.get_token()] {
         *opened = open();
         if (!*opened) return;
         HashJob job;
@@ -44,8 +47,11 @@ void OldSearch::start(std::function<void(const Error&)> failed) {
       },
       [this, opened] {
         if (stop_.stop_requested()) return;
-        if (!*opened) return fail(opened->error());
-        old_ = std::move(**opened);
+        indexed_ = true;
+        if (*opened)
+          old_ = std::move(**opened);
+        else if (opened->error().code != ErrorCode::kInterrupted)
+          return fail(opened->error());
         search();
       });
 }
@@ -62,21 +68,25 @@ void OldSearch::on_manifest(std::shared_ptr<const Manifest> manifest, SwarmSessi
     details_ready_ = true;
     on_details();
   };
-  session.fetch_outline(manifest_->layout().total_bytes, std::move(handlers));
+  const std::uint64_t bytes = manifest_->layout().total_bytes;
+  const int times = need_ == Need::kRequired ? kRequiredOutlineTimes : 1;
+  session.fetch_outline(bytes, times * peer::outline_time(bytes), std::move(handlers));
 }
 
 void OldSearch::on_outline(std::optional<Outline> outline) {
   outline_known_ = true;
-  if (outline)
+  if (outline) {
     outline_ = std::make_shared<const Outline>(*std::move(outline));
-  else
-    log_warn("nobody has an outline of the content: the older version cannot be used");
+  } else {
+    log_warn("nobody has given an outline of the content: the older version cannot be used");
+    stop_indexing_.request_stop();
+  }
   search();
 }
 
 // As soon as both are here: which groups are in the older contents.
 void OldSearch::search() {
-  if (!old_ || !outline_known_ || planned_ || stop_.stop_requested()) return;
+  if (!indexed_ || !outline_known_ || planned_ || stop_.stop_requested()) return;
   if (!outline_) {
     planned_ = true;
     return finish();
@@ -91,13 +101,13 @@ void OldSearch::search() {
 // up finer.
 void OldSearch::want_details() {
   session_->want_details(outline_, search_->missing_groups());
-  if (search_->missing_groups().empty()) {
+  if (search_->missing_groups().empty() || details_ready_) {
     segments_ready_ = true;
     return on_details();
   }
   auto indexed = std::make_shared<Status>();
   work_(
-      [old = old_, indexed, stop = stop_.get_token()] {
+      [old = old_, indexed, stop = stop_indexing_.get_token()] {
         HashJob job;
         job.stop = stop;
         *indexed = old->index_segments(job);

@@ -15,6 +15,9 @@
 
 namespace p2p::net {
 
+// Older contents that somebody named are worth so many times the wait: see peer::outline_time().
+inline constexpr int kRequiredOutlineTimes = 4;
+
 class OldSearch {
  public:
   // `open` gives the older contents; it is called on another thread.
@@ -66,15 +69,16 @@ class OldSearch {
   std::shared_ptr<ChunkWriter> writer_;
   Bitfield have_;
 
-  std::shared_ptr<OldContents> old_;  // once it is indexed by groups
-  bool outline_known_ = false;        // it came, or never will
+  std::shared_ptr<OldContents> old_;
+  bool indexed_ = false;        // by groups, or never will be
+  bool outline_known_ = false;  // it came, or never will
   bool segments_ready_ = false, details_ready_ = false;
   std::shared_ptr<const Outline> outline_;
   std::optional<ReuseSearch> search_;
   std::vector<std::pair<std::uint32_t, std::vector<Segment>>> details_;
   std::shared_ptr<const ReusePlan> plan_;
   bool planned_ = false;  // plan_ is final
-  std::stop_source stop_;
+  std::stop_source stop_, stop_indexing_;
 };
 
 }  // namespace p2p::net

@@ -114,9 +114,10 @@ void SwarmSession::start(std::shared_ptr<const ContentIo> io, Bitfield have) {
   drain();
 }
 
-void SwarmSession::fetch_outline(std::uint64_t total_bytes, OutlineHandlers handlers) {
+void SwarmSession::fetch_outline(std::uint64_t total_bytes, Duration time,
+                                 OutlineHandlers handlers) {
   outline_handlers_ = std::move(handlers);
-  outline_fetch_.emplace(total_bytes, Loop::now());
+  outline_fetch_.emplace(total_bytes, time, Loop::now());
   for (const auto& [id, neighbour] : neighbours_)
     if (neighbour.joined && !neighbour.closing) outline_fetch_->on_connected(id, Loop::now());
   drain();

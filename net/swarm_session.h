@@ -74,7 +74,7 @@ class SwarmSession {
   void set_manifest_known() { manifest_fetch_.set_known(); }
   // Before start(), once: asks the neighbours for the outline of the content; after it has come,
   // for the segments of these groups of it.
-  void fetch_outline(std::uint64_t total_bytes, OutlineHandlers handlers);
+  void fetch_outline(std::uint64_t total_bytes, Duration time, OutlineHandlers handlers);
   void want_details(std::shared_ptr<const Outline> outline,
                     const std::vector<std::uint32_t>& groups);
 

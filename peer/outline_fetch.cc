@@ -6,8 +6,20 @@
 
 namespace p2p::peer {
 
-OutlineFetch::OutlineFetch(std::uint64_t total_bytes, Time now)
-    : total_bytes_(total_bytes), hope_until_(now + kOutlinePatience) {}
+namespace {
+
+Duration reading_time(std::uint64_t total_bytes) {
+  return from_seconds(static_cast<double>(total_bytes) / kOutlineBytesPerSecond);
+}
+
+}  // namespace
+
+Duration outline_time(std::uint64_t total_bytes) {
+  return kOutlineTime + reading_time(total_bytes);
+}
+
+OutlineFetch::OutlineFetch(std::uint64_t total_bytes, Duration time, Time now)
+    : total_bytes_(total_bytes), deadline_(now + time), hope_until_(now + kOutlinePatience) {}
 
 void OutlineFetch::on_connected(ConnectionId connection, Time now) {
   waiting_.push_back({connection, now});
@@ -34,8 +46,7 @@ void OutlineFetch::ask_next(Time now) {
 void OutlineFetch::request(Time now) {
   answer_by_ = now + kOutlinePartTimeout;
   if (wants_outline()) {
-    if (collected_.empty())
-      answer_by_ += from_seconds(static_cast<double>(total_bytes_) / kOutlineBytesPerSecond);
+    if (collected_.empty()) answer_by_ += reading_time(total_bytes_);
     actions_.push_back(
         SendMessage{*asked_, OutlineRequest{static_cast<std::uint32_t>(collected_.size())}});
     return;
@@ -47,9 +58,9 @@ void OutlineFetch::request(Time now) {
   }
 }
 
-// To the end of the line. kNever: it is not asked again.
+// To the end of the line. kNever: it is not asked again, unless its answer still comes.
 void OutlineFetch::pass_over(Time again_at, Time now) {
-  if (again_at != kNever) waiting_.push_back({*asked_, again_at});
+  waiting_.push_back({*asked_, again_at});
   asked_.reset();
   ask_next(now);
 }
@@ -59,8 +70,25 @@ void OutlineFetch::disconnect(ConnectionId connection, std::string text, Time no
   on_disconnected(connection, now);
 }
 
+// True: from now on it is the one that is asked.
+bool OutlineFetch::take_late(ConnectionId connection, const OutlinePart& part, Time now) {
+  const auto late = std::find_if(waiting_.begin(), waiting_.end(), [&](const Neighbour& neighbour) {
+    return neighbour.connection == connection && neighbour.not_before == kNever;
+  });
+  if (late == waiting_.end()) return false;
+  late->not_before = now + kOutlineRetry;  // it owes nothing any more
+  if (part.offset != 0 || part.data.empty() || (asked_ && !collected_.empty())) return false;
+  waiting_.erase(late);
+  if (asked_) waiting_.push_back({*asked_, kNever});
+  asked_ = connection;
+  collected_.clear();
+  outline_bytes_ = 0;
+  return true;
+}
+
 void OutlineFetch::on_part(ConnectionId connection, const OutlinePart& part, Time now) {
-  if (!wants_outline() || asked_ != connection) return;
+  if (!wants_outline()) return;
+  if (asked_ != connection && !take_late(connection, part, now)) return;
   const std::size_t had = collected_.size();
   // An empty content's outline is empty, and so is the answer of who has none: it needs neither.
   if (part.total_bytes == 0) return pass_over(now + kOutlineRetry, now);
@@ -95,7 +123,10 @@ void OutlineFetch::want_details(std::shared_ptr<const Outline> outline,
   }
   if (runs_.empty()) actions_.emplace_back(DetailsDone{});
   hope_until_ = now + kOutlinePatience;
+  std::erase_if(waiting_,
+                [](const Neighbour& neighbour) { return neighbour.not_before == kNever; });
   for (Neighbour& neighbour : waiting_) neighbour.not_before = now;
+  if (now >= deadline_ && wants_details()) return give_up();
   ask_next(now);
 }
 
@@ -138,14 +169,15 @@ void OutlineFetch::give_up() {
 
 Time OutlineFetch::next_timeout() const {
   if (!wants_outline() && !wants_details()) return kNever;
-  if (asked_) return answer_by_;
-  Time next = hope_until_;
+  if (asked_) return std::min(answer_by_, deadline_);
+  Time next = std::min(hope_until_, deadline_);
   for (const Neighbour& neighbour : waiting_) next = std::min(next, neighbour.not_before);
   return next;
 }
 
 void OutlineFetch::on_timeout(Time now) {
   if (now < next_timeout()) return;
+  if (now >= deadline_) return give_up();
   if (asked_) {
     hope_until_ = now + kOutlinePatience;
     return pass_over(kNever, now);

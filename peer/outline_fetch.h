@@ -22,6 +22,11 @@ namespace p2p::peer {
 // is asked: it reads all of the content, as fast as this at least.
 inline constexpr Duration kOutlinePartTimeout = std::chrono::seconds(30);
 inline constexpr double kOutlineBytesPerSecond = 200e6;
+// For outline and details together, however many neighbours are asked, and as much again as the
+// content's bytes at that rate (a sixteenth of what 100 Mbit/s take for them): no chunk is asked
+// for meanwhile.
+inline constexpr Duration kOutlineTime = std::chrono::minutes(1);
+Duration outline_time(std::uint64_t total_bytes);
 // One that has none is asked again after this: it may get one.
 inline constexpr Duration kOutlineRetry = std::chrono::seconds(1);
 // While nobody has one, or nobody is there, it is waited for so long.
@@ -43,10 +48,12 @@ using OutlineAction = std::variant<SendMessage, Disconnect, OutlineDone, DetailD
 
 class OutlineFetch {
  public:
-  OutlineFetch(std::uint64_t total_bytes, Time now);
+  // When `time` is over, what has not come by then is done without.
+  OutlineFetch(std::uint64_t total_bytes, Duration time, Time now);
 
   void on_connected(ConnectionId connection, Time now);
-  // What does not fit disconnects. What was not asked for, or comes late, is ignored.
+  // What does not fit disconnects. What was not asked for, or comes late, is ignored: but a first
+  // part that comes late is taken, where whoever was asked next has sent none.
   void on_part(ConnectionId connection, const OutlinePart& part, Time now);
   void on_detail(ConnectionId connection, const DetailPart& part, Time now);
   void on_disconnected(ConnectionId connection, Time now);
@@ -62,7 +69,7 @@ class OutlineFetch {
  private:
   struct Neighbour {
     ConnectionId connection;
-    Time not_before;
+    Time not_before;  // kNever: until its first part comes late
   };
   struct Run {
     std::uint32_t first, count;
@@ -72,11 +79,13 @@ class OutlineFetch {
   bool wants_details() const { return outline_ && !runs_.empty(); }
   void ask_next(Time now);
   void request(Time now);
+  bool take_late(ConnectionId connection, const OutlinePart& part, Time now);
   void pass_over(Time again_at, Time now);
   void disconnect(ConnectionId connection, std::string text, Time now);
   void give_up();
 
   std::uint64_t total_bytes_;
+  Time deadline_;  // of all
   std::vector<Neighbour> waiting_;
   std::optional<ConnectionId> asked_;
   Time answer_by_ = kNever;  // of the one that is asked

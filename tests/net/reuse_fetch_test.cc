@@ -1,9 +1,11 @@
 // Fetches beside an older version, from an honest seeder.
+#include <future>
 #include <map>
 #include <mutex>
 
 #include "tests/content/memory_content.h"
 #include "tests/net/honest_side.h"
+#include "tests/net/hostile_peer.h"
 
 using namespace p2p;
 using namespace p2p::test;
@@ -168,4 +170,47 @@ TEST_CASE("several who fetch beside the same older version all end with the same
     CHECK(fetchers[static_cast<std::size_t>(i)]->wait().has_value());
     CHECK(read_file(content.folder / ("got" + std::to_string(i))) == content.bytes);
   }
+}
+
+namespace {
+
+// Takes longer to read than anybody waits.
+class EndlessContent : public ChunkReader {
+ public:
+  Layout layout() const { return {std::uint64_t{1} << 43, kMaxChunkBytes}; }
+  Status read(ChunkIndex, std::uint32_t, MutableBytes) const override { return {}; }
+};
+
+// Gives the manifest, and has no outline.
+void serve_no_outline(HostilePeer peer, const Content& content) {
+  peer.say(peer::Message(peer::Join{peer::kProtocolVersion, content.swarm, 0, ""}));
+  while (const auto message = peer.next_message()) {
+    const auto* const asked = std::get_if<peer::Message>(&*message);
+    if (!asked) continue;
+    if (std::holds_alternative<peer::ManifestRequest>(*asked))
+      peer.say(peer::Message(peer::ManifestPart{static_cast<std::uint32_t>(content.encoded.size()),
+                                                0, content.encoded}));
+    if (std::holds_alternative<peer::OutlineRequest>(*asked))
+      peer.say(peer::Message(peer::OutlinePart{}));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("where nobody has an outline the older version is not read to its end") {
+  const Content content(kSize);
+  HostileListener listener;
+  net::FetchConfig config = Fetcher::config(content, content.link({listener.where()}));
+  config.older = [older = std::make_shared<EndlessContent>()] {
+    return Result(std::make_unique<OldContents>(std::vector<OldSource>{{older->layout(), older}}));
+  };
+  std::promise<void> opened;
+  net::FetchHandlers handlers;
+  handlers.on_open = [&](const auto&, const Bitfield&) { opened.set_value(); };
+  Fetcher fetcher(std::move(config), std::move(handlers));
+  std::thread serving([&] { serve_no_outline(listener.accept_join(content.secret), content); });
+  CHECK(opened.get_future().wait_for(std::chrono::seconds(30)) == std::future_status::ready);
+  fetcher.interrupt();
+  serving.join();
+  CHECK_FALSE(fetcher.wait().has_value());
 }

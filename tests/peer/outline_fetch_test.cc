@@ -24,7 +24,7 @@ Bytes detail_of(std::uint32_t groups) {
 
 struct Fetch {
   Time now{};
-  OutlineFetch core{kTotal, now};
+  OutlineFetch core{kTotal, outline_time(kTotal), now};
   Bytes encoded = encode_outline(outline_of(30'000));
   std::vector<OutlineAction> actions;
 
@@ -110,7 +110,8 @@ TEST_CASE("nobody there, or somebody who never answers: it is done without in ti
 }
 
 TEST_CASE("a neighbour has longer for its first answer the larger the content is") {
-  OutlineFetch core(400'000'000'000, Time{});
+  constexpr std::uint64_t kLarge = 400'000'000'000;
+  OutlineFetch core(kLarge, outline_time(kLarge), Time{});
   core.on_connected(1, Time{});
   CHECK(core.next_timeout() == Time{} + kOutlinePartTimeout + seconds(2000));
 }
@@ -175,4 +176,107 @@ TEST_CASE("where all groups were found no detail is asked for") {
   fetch.core.want_details(std::make_shared<const Outline>(outline_of(30'000)), {}, fetch.now);
   CHECK(fetch.asked<DetailRequest>().empty());
   CHECK(fetch.all<DetailsDone>().size() == 1);
+}
+
+TEST_CASE("the time for an outline and its details is a minute, and longer for a larger content") {
+  CHECK(outline_time(0) == kOutlineTime);
+  CHECK(outline_time(100'000'000'000) == kOutlineTime + seconds(500));
+}
+
+TEST_CASE("silent neighbours, however many or often they come, hold nobody longer than the limit") {
+  Fetch fetch;
+  const Time end = fetch.now + outline_time(kTotal);
+  const bool reconnects = GENERATE(true, false);
+  for (ConnectionId id = 1; id <= 20; ++id) fetch.core.on_connected(id, fetch.now);
+  for (ConnectionId id = 100; fetch.now < end; ++id) {
+    CHECK(fetch.all<OutlineDone>().empty());
+    fetch.wait(std::min<Duration>(seconds(20), end - fetch.now));
+    if (reconnects) fetch.core.on_connected(id, fetch.now);
+  }
+  REQUIRE(fetch.all<OutlineDone>().size() == 1);
+  CHECK_FALSE(fetch.all<OutlineDone>()[0]->outline);
+  CHECK(fetch.core.next_timeout() == kNever);
+}
+
+TEST_CASE("an outline that drips in is done without when its time is over") {
+  Fetch fetch;
+  fetch.core = OutlineFetch(kTotal, seconds(10), fetch.now);
+  fetch.core.on_connected(1, fetch.now);
+  fetch.wait(seconds(9));
+  const auto total = static_cast<std::uint32_t>(fetch.encoded.size());
+  const auto end = fetch.encoded.begin() + kMaxOutlinePartBytes;
+  fetch.core.on_part(1, {total, 0, Bytes(fetch.encoded.begin(), end)}, fetch.now);
+  CHECK(fetch.all<OutlineDone>().empty());
+  fetch.wait(seconds(1));
+  REQUIRE(fetch.all<OutlineDone>().size() == 1);
+  CHECK_FALSE(fetch.all<OutlineDone>()[0]->outline);
+}
+
+TEST_CASE(
+    "details that have not come when the time is over are done without, those that have count") {
+  Fetch fetch;
+  fetch.core = OutlineFetch(kTotal, seconds(50), fetch.now);
+  fetch.core.on_connected(1, fetch.now);
+  fetch.give(1);
+  fetch.core.want_details(std::make_shared<const Outline>(outline_of(30'000)), {7, 9}, fetch.now);
+  fetch.wait(seconds(25));
+  fetch.core.on_detail(1, {7, 1, detail_of(1)}, fetch.now);
+  fetch.wait(seconds(24));
+  CHECK(fetch.all<DetailsDone>().empty());
+  fetch.wait(seconds(1));
+  CHECK(fetch.all<DetailDone>().size() == 1);
+  CHECK(fetch.all<DetailsDone>().size() == 1);
+  CHECK(fetch.core.next_timeout() == kNever);
+}
+
+TEST_CASE("details that are wanted when the time is over already are asked of nobody") {
+  Fetch fetch;
+  fetch.core.on_connected(1, fetch.now);
+  fetch.give(1);
+  fetch.wait(outline_time(kTotal));
+  fetch.core.want_details(std::make_shared<const Outline>(outline_of(30'000)), {7}, fetch.now);
+  CHECK(fetch.asked<DetailRequest>().empty());
+  CHECK(fetch.all<DetailsDone>().size() == 1);
+}
+
+TEST_CASE("a first part that comes late is taken where the next has given none") {
+  Fetch fetch;
+  fetch.core.on_connected(1, fetch.now);
+  const bool next = GENERATE(true, false);
+  if (next) fetch.core.on_connected(2, fetch.now);
+  fetch.wait(kOutlinePartTimeout + seconds(2));
+  fetch.give(1);
+  REQUIRE(fetch.all<OutlineDone>().size() == 1);
+  CHECK(fetch.all<OutlineDone>()[0]->outline);
+  CHECK(fetch.all<Disconnect>().empty());
+  CHECK(fetch.asked<OutlineRequest>().back() ==
+        std::pair<ConnectionId, OutlineRequest>{1, {kMaxOutlinePartBytes}});
+}
+
+TEST_CASE(
+    "a first part that comes late does not stop who has begun, and its sender is asked next") {
+  Fetch fetch;
+  fetch.core.on_connected(1, fetch.now);
+  fetch.core.on_connected(2, fetch.now);
+  fetch.wait(kOutlinePartTimeout + seconds(2));
+  const auto total = static_cast<std::uint32_t>(fetch.encoded.size());
+  const OutlinePart first{
+      total, 0, Bytes(fetch.encoded.begin(), fetch.encoded.begin() + kMaxOutlinePartBytes)};
+  fetch.core.on_part(2, first, fetch.now);
+  fetch.core.on_part(1, first, fetch.now);
+  REQUIRE(fetch.asked<OutlineRequest>().back().first == 2);
+  fetch.core.on_disconnected(2, fetch.now);
+  fetch.wait(kOutlineRetry);
+  REQUIRE(fetch.asked<OutlineRequest>().back().first == 1);
+  fetch.give(1);
+  CHECK(fetch.all<OutlineDone>().size() == 1);
+  CHECK(fetch.all<Disconnect>().empty());
+}
+
+TEST_CASE("who was never asked for an outline is not listened to") {
+  Fetch fetch;
+  fetch.core.on_connected(1, fetch.now);
+  fetch.core.on_connected(2, fetch.now);
+  fetch.give(2);
+  CHECK(fetch.all<OutlineDone>().empty());
 }
