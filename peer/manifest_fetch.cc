@@ -12,14 +12,17 @@ void ManifestFetch::on_connected(ConnectionId connection, Time now) {
   if (done_) return;
   waiting_.push_back({connection, now});
   ask_next(now);
+  on_timeout(now);
 }
 
 void ManifestFetch::ask_next(Time now) {
   if (done_ || asked_) return;
   deadline_ = kNever;
-  const auto next = std::find_if(waiting_.begin(), waiting_.end(), [&](const Neighbour& neighbour) {
-    return neighbour.not_before <= now;
-  });
+  auto next = std::find_if(waiting_.begin(), waiting_.end(),
+                           [](const Neighbour& neighbour) { return neighbour.untried; });
+  if (next == waiting_.end())
+    next = std::find_if(waiting_.begin(), waiting_.end(),
+                        [&](const Neighbour& neighbour) { return neighbour.not_before <= now; });
   if (next == waiting_.end()) {
     for (const Neighbour& neighbour : waiting_)
       deadline_ = std::min(deadline_, neighbour.not_before);
@@ -52,7 +55,7 @@ void ManifestFetch::disconnect(ConnectionId connection, ByeReason reason, std::s
 
 // To the end of the line, with a pause.
 void ManifestFetch::pass_over(unsigned owes, Duration patience, Time now) {
-  waiting_.push_back({*asked_, now + kManifestPartTimeout, owes, patience});
+  waiting_.push_back({*asked_, now + kManifestPartTimeout, owes, patience, false});
   asked_.reset();
   ask_next(now);
 }
@@ -105,8 +108,10 @@ void ManifestFetch::on_has_manifest(ConnectionId connection, Time now) {
   });
   if (found == waiting_.end()) return;
   found->not_before = now;
+  found->untried = true;
   std::rotate(waiting_.begin(), found, found + 1);
   ask_next(now);
+  on_timeout(now);
 }
 
 void ManifestFetch::on_disconnected(ConnectionId connection, Time now) {
@@ -117,10 +122,15 @@ void ManifestFetch::on_disconnected(ConnectionId connection, Time now) {
   ask_next(now);
 }
 
-Time ManifestFetch::next_timeout() const { return deadline_; }
+Time ManifestFetch::next_timeout() const {
+  const bool another = asked_ && collected_.empty() &&
+                       std::any_of(waiting_.begin(), waiting_.end(),
+                                   [](const Neighbour& neighbour) { return neighbour.untried; });
+  return another ? deadline_ - patience_ + kManifestPartTimeout : deadline_;
+}
 
 void ManifestFetch::on_timeout(Time now) {
-  if (now < deadline_) return;
+  if (now < next_timeout()) return;
   if (asked_) {
     pass_over(owes_ + 1, std::min(2 * patience_, kLongestManifestPart), now);
   } else {

@@ -21,6 +21,8 @@ namespace p2p::peer {
 // forgotten: a whole made of parts of two could not be held against either.
 inline constexpr Duration kManifestPartTimeout = std::chrono::seconds(5);
 // It may be slow, or limited: each time that it is passed over it gets twice the time, up to this.
+// But before its first part it has no longer than the others while there is one that was never
+// asked, or that has got the manifest since.
 inline constexpr Duration kLongestManifestPart = std::chrono::minutes(5);
 
 struct ManifestDone {
@@ -56,6 +58,7 @@ class ManifestFetch {
     Time not_before;
     unsigned owes = 0;  // parts that may still come, since it was passed over
     Duration patience = kManifestPartTimeout;
+    bool untried = true;  // or has said since that it has the manifest
   };
   void ask_next(Time now);
   // From now on it is the one that is asked.

@@ -224,9 +224,74 @@ TEST_CASE("the time for a part grows with each that a neighbour is passed over, 
   // Others do not wait for it any longer than before.
   fetcher.join(2);
   CHECK(fetcher.asked.back().first == 1);
-  fetcher.wait(kLongestManifestPart);
+  fetcher.wait(kManifestPartTimeout);
   CHECK(fetcher.asked.back().first == 2);
   CHECK(fetcher.fetch.next_timeout() - fetcher.now == kManifestPartTimeout);
+}
+
+namespace {
+
+// The first neighbour is silent, and was passed over so often that it has long; the third had no
+// manifest when it was asked.
+void wait_for_silent_one(Fetcher& fetcher) {
+  fetcher.join(1);
+  for (int i = 0; i < 3; ++i) {
+    fetcher.wait(fetcher.fetch.next_timeout() - fetcher.now);
+    fetcher.wait(kManifestPartTimeout);
+  }
+  fetcher.join(3);
+  fetcher.wait(kManifestPartTimeout);
+  fetcher.part(3, {});
+  fetcher.wait(kManifestPartTimeout);
+  REQUIRE(fetcher.asked.back().first == 1);
+  REQUIRE(fetcher.fetch.next_timeout() - fetcher.now >= 8 * kManifestPartTimeout);
+}
+
+}  // namespace
+
+TEST_CASE("a silent neighbour that has long is passed over at once when a new one comes") {
+  const Bytes manifest = manifest_of(1000);
+  Fetcher fetcher(manifest);
+  wait_for_silent_one(fetcher);
+  fetcher.wait(kManifestPartTimeout - seconds(1));
+  fetcher.join(5);
+  CHECK(fetcher.asked.back().first == 1);
+  fetcher.wait(seconds(1));
+  CHECK(fetcher.asked.back().first == 5);
+  // When it is silent as well the first has its time again, until the next comes.
+  fetcher.wait(kManifestPartTimeout);
+  fetcher.part(3, {});
+  CHECK(fetcher.asked.back().first == 1);
+  fetcher.wait(kManifestPartTimeout + seconds(1));
+  CHECK(fetcher.asked.back().first == 1);
+  fetcher.join(6);
+  CHECK(fetcher.asked.back().first == 6);
+  fetcher.honest(6, manifest, 0);
+  CHECK(fetcher.done == manifest);
+}
+
+TEST_CASE("a silent neighbour that has long is passed over when another has got the manifest") {
+  const Bytes manifest = manifest_of(1000);
+  Fetcher fetcher(manifest);
+  wait_for_silent_one(fetcher);
+  fetcher.wait(kManifestPartTimeout + seconds(1));
+  CHECK(fetcher.asked.back().first == 1);
+  fetcher.has_manifest(3);
+  CHECK(fetcher.asked.back().first == 3);
+  fetcher.honest(3, manifest, 0);
+  CHECK(fetcher.done == manifest);
+}
+
+TEST_CASE("a slow neighbour that has given a part is not passed over sooner for a new one") {
+  const Bytes manifest = manifest_of(300'000);
+  Fetcher fetcher(manifest);
+  wait_for_silent_one(fetcher);
+  fetcher.honest(1, manifest, 0);
+  fetcher.join(5);
+  fetcher.wait(4 * kManifestPartTimeout);
+  CHECK(fetcher.asked.back() == std::pair<ConnectionId, std::uint32_t>{1, 262144});
+  fetcher.honest(1, manifest, kMaxManifestPartBytes);
+  CHECK(fetcher.done == manifest);
 }
 
 TEST_CASE("a neighbour without a manifest is asked again after a while, others before") {
