@@ -270,7 +270,8 @@ void Agent::download(const ContentId& id) {
 void Agent::on_manifest(const ContentId& id) {
   Content& content = contents_.at(id);
   net::Download& download = *content.download;
-  if (!content.held.manifest) {
+  // A manifest may lie there of a content that is new: what was removed is not gone at once.
+  if (!content.held.manifest || content.holding.name.empty()) {
     content.held = {download.encoded_manifest(), download.manifest()};
     content.holding.name = download.manifest()->name;
     content.holding.bytes = download.manifest()->layout().total_bytes;

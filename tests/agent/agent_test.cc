@@ -67,6 +67,11 @@ class OnDisk {
     if (state == State::kComplete)
       REQUIRE(catalog->seal(release.holding, release.manifest).has_value());
   }
+  // Of a content that an agent does not remember.
+  void put_manifest(Release& release) const {
+    put(release, State::kWanted, false);
+    fs::remove(place_of(release) / "holding");
+  }
   // As if its data had been found to be damaged.
   void put_damaged(const Release& release) const {
     fs::copy_file(release.source, place_of(release) / "damaged");
@@ -94,6 +99,11 @@ class Host {
     loop_.run();
   }
   Agent& agent() { return agent_; }
+  // For ever, whoever has it.
+  void want(const Release& release) {
+    agent_.fetch({release.link(), false, true},
+                 {nullptr, [](const Ready&) {}, [](const Error&) {}});
+  }
   std::optional<ContentReport> report_of(const Release& release) const {
     for (ContentReport& report : agent_.report())
       if (report.holding.content == release.id()) return std::move(report);
@@ -173,8 +183,17 @@ TEST_CASE("data that somebody removed leaves nothing that counts as damaged") {
   disk.put(release, State::kComplete);
   Host host(disk);
   fs::remove(disk.place_of(release) / "data");
-  host.agent().fetch({release.link(), false, true},
-                     {nullptr, [](const Ready&) {}, [](const Error&) {}});
+  host.want(release);
   host.run_until([&] { return host.report_of(release)->activity == Activity::kFetching; });
+  CHECK(host.agent().stored_bytes() == 2 * kMiB);
+}
+
+TEST_CASE("a new content whose manifest is on the disk already has its name and counts") {
+  const OnDisk disk;
+  Release release = disk.release("thing", 2 * kMiB);
+  disk.put_manifest(release);
+  Host host(disk);
+  host.want(release);
+  CHECK(host.report_of(release)->holding.name == "thing");
   CHECK(host.agent().stored_bytes() == 2 * kMiB);
 }
