@@ -239,6 +239,7 @@ class Agent {
   // agent_older.cc
   void borrow_older(Content& content);
   void give_back_older(Content& content);
+  bool do_without_older(Content& content);
   void search_older(Content& content);
   void remove_damaged(Content& content);
   void wait_for_disk();

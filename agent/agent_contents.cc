@@ -248,7 +248,10 @@ void Agent::download(const ContentId& id) {
   net::DownloadHandlers handlers;
   handlers.on_manifest = [this, id](const auto&) { on_manifest(id); };
   handlers.on_open = [this, id](const std::shared_ptr<const Store>& store, const Bitfield& have) {
-    if (Content* const fetched = this->content(id)) set_readable(*fetched, store, have);
+    Content* const fetched = this->content(id);
+    if (!fetched) return;
+    if (!fetched->download->takes_from_older()) give_back_older(*fetched);
+    set_readable(*fetched, store, have);
   };
   handlers.on_chunk = [this, id](ChunkIndex chunk) {
     const Content* const fetched = this->content(id);
@@ -288,7 +291,7 @@ void Agent::on_manifest(const ContentId& id) {
 
 // The store is never larger than its limit. What the file system has no room for is removed too;
 // whether the content fits then, its download finds out. Older versions are borrowed only where
-// there is room beside them.
+// there is room beside them, by other fetches too.
 Status Agent::make_room(Content& content) {
   const Holding& holding = content.holding;
   const std::vector<Kept> others = kept(&holding.content);
@@ -304,12 +307,8 @@ Status Agent::make_room(Content& content) {
     const std::uint64_t possible = used + std::uint64_t{space.f_bavail} * space.f_frsize;
     limits.max_bytes = limits.max_bytes ? std::min(limits.max_bytes, possible) : possible;
   }
-  const bool borrows = content.has_damaged || !content.older.empty();
-  if (borrows && limits.max_bytes > 0 && fixed + holding.bytes > limits.max_bytes) {
-    give_back_older(content);
-    remove_damaged(content);
-    return make_room(content);
-  }
+  const bool fits = limits.max_bytes == 0 || fixed + holding.bytes <= limits.max_bytes;
+  if (!fits && do_without_older(content)) return make_room(content);
   const std::uint64_t allowed = config_.policy.max_bytes;
   if (allowed > 0 && fixed + holding.bytes > allowed)
     return Error{ErrorCode::kLimit,

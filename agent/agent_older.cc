@@ -32,7 +32,7 @@ Result<std::unique_ptr<OldContents>> open_any(const std::vector<std::filesystem:
 
 }  // namespace
 
-// What is borrowed stays in the store until it is given back.
+// What is borrowed stays in the store until it is given back, or taken back.
 void Agent::borrow_older(Content& content) {
   give_back_older(content);
   std::vector<Version> complete;
@@ -45,6 +45,19 @@ void Agent::borrow_older(Content& content) {
 
 void Agent::give_back_older(Content& content) {
   for (const ContentId& id : std::exchange(content.older, {})) lent_.erase(lent_.find(id));
+}
+
+// For want of room. What others have borrowed they then fetch. False where there is nothing left to
+// do without.
+bool Agent::do_without_older(Content& content) {
+  if (!content.older.empty() || content.has_damaged) {
+    give_back_older(content);
+    remove_damaged(content);
+    return true;
+  }
+  if (lent_.empty()) return false;
+  for (auto& [id, borrower] : contents_) give_back_older(borrower);
+  return true;
 }
 
 void Agent::search_older(Content& content) {

@@ -110,6 +110,8 @@ class Download {
   const Bytes& encoded_manifest() const { return encoded_manifest_; }
   // Once it is open: the chunks can be read as they are verified, and afterwards.
   const std::shared_ptr<Store>& store() const { return store_; }
+  // From on_open on: older contents have some of it.
+  bool takes_from_older() const { return reuse_ != nullptr; }
   HostedSwarm& swarm() { return *swarm_; }
 
  private:

@@ -197,3 +197,45 @@ TEST_CASE("a new content whose manifest is on the disk already has its name and 
   CHECK(host.report_of(release)->holding.name == "thing");
   CHECK(host.agent().stored_bytes() == 2 * kMiB);
 }
+
+TEST_CASE("what one fetch has borrowed makes room for another") {
+  const OnDisk disk;
+  Release old = disk.release("thing-1", 2 * kMiB), next = disk.release("thing-2", 2 * kMiB);
+  Release other = disk.release("else", 2 * kMiB);
+  disk.put(old, State::kComplete);
+  disk.put(next, State::kWanted, false);
+  disk.put_manifest(other);
+  Host host(disk, 5 * kMiB);
+  REQUIRE(host.report_of(old)->in_use);
+  host.want(other);
+  CHECK_FALSE(host.report_of(old).has_value());
+  CHECK(host.report_of(other)->activity == Activity::kFetching);
+  CHECK(host.report_of(next)->activity == Activity::kFetching);
+}
+
+TEST_CASE("what one fetch has borrowed stays where another has no room without it either") {
+  const OnDisk disk;
+  Release old = disk.release("thing-1", 2 * kMiB), next = disk.release("thing-2", 2 * kMiB);
+  Release other = disk.release("else", 4 * kMiB);
+  disk.put(old, State::kComplete);
+  disk.put(next, State::kWanted, false);
+  disk.put_manifest(other);
+  Host host(disk, 5 * kMiB);
+  host.want(other);
+  host.run_until([&] { return host.report_of(other)->activity == Activity::kIdle; });
+  CHECK(host.report_of(old).has_value());
+  CHECK(host.report_of(next)->activity == Activity::kFetching);
+}
+
+TEST_CASE("what was borrowed is given back as soon as nothing was found in it") {
+  const OnDisk disk;
+  Release old = disk.release("thing-1", 2 * kMiB), next = disk.release("thing-2", 2 * kMiB);
+  disk.put(old, State::kComplete);
+  disk.put_manifest(next);
+  Host host(disk);
+  fs::remove(disk.place_of(old) / "data");
+  host.want(next);
+  CHECK(host.report_of(old)->in_use);
+  host.run_until([&] { return !host.report_of(old)->in_use; });
+  CHECK(host.report_of(next)->activity == Activity::kFetching);
+}
