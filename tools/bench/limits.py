@@ -136,7 +136,8 @@ class Bench:
 
             limit(CHANGES[0])
             agent = subprocess.Popen([self.options.binary, "-q", "--config", config, "agent",
-                                      "--store", self.folder / f"store-{way.flag}", "--socket", socket, "--listen", "127.0.0.1:0"], env=self.env, stderr=subprocess.DEVNULL)
+                                      "--store", self.folder / f"store-{way.flag}", "--socket", socket,
+                                      "--listen", "127.0.0.1:0"], env=self.env, stderr=subprocess.DEVNULL)
             running.callback(stop_at_once, agent)
             while not socket.exists():
                 time.sleep(0.01)
@@ -215,8 +216,8 @@ def section(table, options):
         f"Bytes on the TCP connections of the process that is limited, over {options.seconds:g} s of steady flow"
         f"{f', medians of {options.rounds}' if options.rounds > 1 else ''}: `p2p seed` to `p2p fetch` over loopback. A peer's "
         "limit is for each of the others, so all together are asked for as many times as much. What an agent is told by SIGHUP "
-        "is measured from half a second after the signal, and after what a frame of before takes at the new rate. 1 GB/s is more than two processes on this machine may reach: a pair "
-        "without a limit ran beside it, in turn.")
+        "is measured from half a second after the signal, and after what a frame of before takes at the new "
+        "rate. 1 GB/s is more than two processes on this machine may reach: a pair without a limit ran beside it, in turn.")
 
 
 def extend(parser):
