@@ -156,7 +156,7 @@ std::string own_flag(const FetchOptions& options) {
 Result<std::optional<AgentClient>> agent_for(const FetchOptions& options) {
   const bool needed = options.store_only || options.detach || options.pin;
   const std::string flag = own_flag(options);
-  if (!flag.empty() && (needed || !options.agent.socket.empty()))
+  if (!flag.empty() && (needed || (!options.agent.never && !options.agent.socket.empty())))
     return Error{ErrorCode::kUsage,
                  flag + " is for a fetch without an agent; give --no-agent, or leave it out"};
   if (!flag.empty()) return std::optional<AgentClient>();

@@ -209,7 +209,7 @@ Result<int> seed(const SeedOptions& options) {
   if (const std::string flag = own_flag(options); flag.empty()) {
     P2P_ASSIGN(auto agent, AgentClient::connect(options.agent));
     if (agent) return seed_through(*std::move(agent), options);
-  } else if (!options.agent.socket.empty()) {
+  } else if (!options.agent.never && !options.agent.socket.empty()) {
     return Error{ErrorCode::kUsage,
                  flag + " is for a seed without an agent; give --no-agent, or leave it out"};
   }
