@@ -1,5 +1,6 @@
 """What comes with p2p for Ansible and Kubernetes: that it is well-formed, and that p2p has the flags that it names."""
 
+import json
 import os
 import pathlib
 import re
@@ -8,6 +9,7 @@ import subprocess
 import unittest
 
 from command_help import command_help
+from harness import OK, EndToEnd
 
 try:
     import yaml
@@ -74,12 +76,33 @@ class Kubernetes(unittest.TestCase):
 
 
 @unittest.skipUnless(shutil.which("ansible-playbook"), "there is no ansible-playbook here (Debian: ansible-core)")
-class Ansible(unittest.TestCase):
+class Ansible(EndToEnd):
     def test_the_playbooks_are_well_formed(self):
         for playbook in sorted((DEPLOY / "ansible").glob("*.yml")):
             done = subprocess.run(["ansible-playbook", "--syntax-check", "-i", "inventory.example.ini", playbook.name],
                                   cwd=DEPLOY / "ansible", capture_output=True, text=True)
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+    def test_a_service_starts_with_the_configuration_that_the_role_writes_whatever_is_set(self):
+        role = DEPLOY / "ansible/roles/p2p"
+        key = self.folder / "cluster.key"
+        self.run_p2p("keygen", "-o", key)
+        for service, variables in (("agent", {}), ("agent", {"p2p_zone": "rack-17", "p2p_tracker_addresses": ["127.0.0.1:1"]}),
+                                   ("agent", {"p2p_agent_flags": {"max-size": "200GiB", "max-idle": "30d", "lanes": 2}}),
+                                   ("tracker", {"p2p_tracker_flags": {"http": "127.0.0.1:0"}})):
+            with self.subTest(service=service, **variables):
+                written = self.folder / "service.toml"
+                done = subprocess.run(
+                    ["ansible", "localhost", "-c", "local", "-e", f"@{role}/defaults/main.yml",
+                     "-e", json.dumps({"p2p_service": service, **variables}), "-m", "ansible.builtin.template",
+                     "-a", f"src={role}/templates/service.toml.j2 dest={written}"],
+                    env=self.env | {"ANSIBLE_LOCALHOST_WARNING": "false", "ANSIBLE_HOME": str(self.folder)},
+                    capture_output=True, text=True)
+                self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+                own = ["--store", "store", "--socket", "sock"] if service == "agent" else []
+                process = self.start("--config", written, service, "--listen", "127.0.0.1:0", *own)
+                process.wait_line(process.err, lambda line: "an agent with" in line or "tracking on" in line)
+                self.assertEqual(process.stop(), OK)
 
     def test_the_flags_that_the_defaults_name_are_those_of_the_services(self):
         text = (DEPLOY / "ansible/roles/p2p/defaults/main.yml").read_text()

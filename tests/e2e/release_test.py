@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import subprocess
 import unittest
 
@@ -134,6 +135,17 @@ class OnAHost(Releases):
         self.assertIn("this failed: exit 3", self.release("release", versions[1][1], "--then", "exit 3", code=FAILED))
         self.assertEqual(self.current(), "1")
 
+    def test_a_command_that_failed_runs_when_the_release_is_run_again_and_then_no_more(self):
+        _, link, identity = self.version(1)
+        self.release("release", link, "--then", "exit 3", code=FAILED)
+        self.assertEqual(self.release("release", link, "--then", "echo once >>happened"), f"released {identity}")
+        self.assertEqual(self.release("release", link, "--then", "echo once >>happened"), f"unchanged {identity}")
+        self.assertEqual((self.folder / "happened").read_text(), "once\n")
+
+    def test_what_a_command_prints_does_not_get_into_the_report(self):
+        _, link, identity = self.version(1)
+        self.assertEqual(self.release("release", link, "--then", "printf nonsense"), f"released {identity}")
+
     def test_the_link_can_come_by_stdin(self):
         _, link, identity = self.version(1)
         self.assertEqual(self.release("release", "-", stdin=link + "\n"), f"released {identity}")
@@ -158,17 +170,91 @@ class OnAHost(Releases):
         self.assertEqual(self.release("release", versions[1][1]), f"released {versions[1][2]}")
         self.assertEqual(self.release("rollback", versions[1][2]), f"rolled back to {versions[0][2]}")
 
+    def test_a_rollback_does_not_go_to_a_version_that_never_became_current(self):
+        versions = [self.version(number) for number in range(3)]
+        for _, link, _ in versions[:2]:
+            self.release("release", link)
+        (self.app / "releases" / versions[2][2]).mkdir()
+        with open(self.app / "history", "a") as history:
+            history.write(versions[2][2] + "\n")
+        self.assertEqual(self.release("rollback", versions[1][2]), f"rolled back to {versions[0][2]}")
+
+    def test_a_version_whose_files_are_gone_is_fetched_again(self):
+        folder, link, identity = self.version(1)
+        self.release("release", link)
+        shutil.rmtree(self.app / "releases" / identity)
+        self.assertEqual(self.release("release", link), f"released {identity}")
+        self.assert_same(folder, self.app / "releases" / identity)
+
+    def test_something_else_in_the_place_of_current_is_refused_before_anything_is_fetched(self):
+        _, link, _ = self.version(1)
+        (self.app / "current").mkdir(parents=True)
+        self.assertIn("no symbolic link", self.release("release", link, code=EXISTS))
+        self.assertEqual(self.there(), set())
+
     def test_what_makes_no_sense_is_refused(self):
         for arguments, code in (((self.app, "release"), USAGE), (("app", "status"), USAGE), ((self.app, "dance"), USAGE),
                                 ((self.app, "release", "nonsense"), MALFORMED),
                                 ((self.app, "release", "p2p://short/x"), MALFORMED),
                                 ((self.app, "release", "a" * 64, "--keep", "0"), USAGE),
+                                ((self.app, "release", "a" * 64, "--keep", "00"), USAGE),
+                                ((self.app, "rollback", "a" * 12), MALFORMED),
                                 ((self.app, "release", "a" * 64, "--keep"), USAGE),
                                 ((self.app, "rollback", "../../etc"), MALFORMED)):
             with self.subTest(arguments=arguments):
                 done = self.script("release.sh", *arguments)
                 self.assertEqual(done.returncode, code, done.stderr)
         self.assertFalse(self.app.exists())
+
+
+class WithAnAgent(Releases):
+    """A host whose agent fetches, and keeps what is released."""
+
+    def setUp(self):
+        super().setUp()
+        self.env |= {"P2P_AGENT": str(self.folder / "sock")}
+        agent = self.start("agent", "--store", "store", "--socket", "sock", "--listen", "127.0.0.1:0")
+        agent.wait_line(agent.err, lambda line: "an agent with" in line)
+
+    def version(self, number):
+        made = super().version(number)
+        self.env.pop("P2P_NO_AGENT", None)
+        return made
+
+    def seed(self, path, *arguments):
+        return super().seed(path, "--no-agent", *arguments)
+
+    def pinned(self):
+        listed = self.run_p2p("list", "--json")
+        self.assertEqual(listed.wait(), OK, listed.error_text())
+        return {content["id"] for content in listed.json_lines() if content["pinned"]}
+
+    def test_what_is_released_is_pinned_and_let_go_when_it_is_removed(self):
+        versions = [self.version(number) for number in range(3)]
+        for _, link, _ in versions:
+            self.release("release", link, "--keep", "2")
+        self.assertEqual(self.pinned(), {identity for _, _, identity in versions[1:]})
+        self.assertEqual(self.there(), self.pinned())
+
+    def test_what_could_not_be_fetched_is_not_pinned(self):
+        self.version(1)
+        gone = "p2p://" + "A" * 43 + "/s=127.0.0.1:1#" + "A" * 43
+        self.release("release", gone, "--", "--patience", "0.1", code=UNREACHABLE)
+        self.assertEqual(self.pinned(), set())
+
+    def test_a_path_that_is_deployed_is_seeded_by_the_agent_which_goes_on(self):
+        folder, _, identity = self.version(1)
+        (self.folder / "hosts").write_text("here\n")
+        self.env |= {"P2P_SSH": "here"}
+        (self.folder / "programs/here").write_text('#!/bin/sh\nshift\nexec sh -c "$*"\n')
+        (self.folder / "programs/here").chmod(0o755)
+        (self.folder / "programs/sudo").write_text('#!/bin/sh\nshift\nexec "$@"\n')
+        (self.folder / "programs/sudo").chmod(0o755)
+        done = self.script("deploy.sh", self.folder / "hosts", "release", self.app, folder)
+        self.assertEqual(done.returncode, OK, done.stderr)
+        self.assertRegex(done.stdout, r"(?m)^link: p2p://")
+        listed = self.run_p2p("list", "--json")
+        self.assertIn(identity, [content["id"] for content in listed.json_lines()])
 
 
 class OnManyHosts(Releases):
@@ -214,6 +300,25 @@ class OnManyHosts(Releases):
         self.assertIn("web-2: no route to web-2", told)
         self.assertIn("failed: 1 of 3: web-2", told)
         self.assertEqual(self.current(), "1")
+
+    def test_who_else_is_on_a_host_can_neither_read_nor_change_what_is_brought_there(self):
+        self.env["P2P_PARALLEL"] = "1"
+        _, link, _ = self.version(1)
+        (self.folder / "programs/sh").write_text(
+            '#!/bin/sh\ncase $1 in */script.sh) stat -c "%a %U" "${1%/*}" "$1" >>"$PLACES/modes" ;; esac\nexec /bin/sh "$@"\n')
+        (self.folder / "programs/sh").chmod(0o755)
+        self.deploy("release", self.app, link)
+        (self.folder / "programs/sh").unlink()
+        for line in (self.folder / "modes").read_text().splitlines():
+            self.assertRegex(line, r"^[67]00 ")
+
+    def test_a_number_of_hosts_at_once_that_is_none_is_refused(self):
+        self.env["P2P_PARALLEL"] = "many"
+        self.assertIn("P2P_PARALLEL", self.deploy("status", self.app, code=USAGE))
+
+    def test_a_host_that_says_nothing_has_failed(self):
+        self.env["P2P_SSH"] = "true"
+        self.assertIn("failed: 3 of 3", self.deploy("status", self.app, code=1))
 
     def test_what_is_run_after_the_switch_may_hold_any_character(self):
         self.env["P2P_PARALLEL"] = "1"

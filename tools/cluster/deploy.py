@@ -48,10 +48,12 @@ from scenario import Link  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "tools/deploy"
+LOG = ROOT / "build/lab/deploy.log"  # of a run that failed
 SKIPPED = 77
 TRACKER_PORT, AGENT_HTTP_PORT, TRACKER_HTTP_PORT, PROMETHEUS_PORT = 7000, 7948, 9090, 9091
 APP = "/srv/app"
 RATE = 100e6 / 8  # of each cable, both ways
+SLOW_RATE = RATE / 2  # of the last host's: who is not complete when others are
 VERSION_BYTES = 48 * 2**20
 # How much the host with a full disk has for its store.
 SMALL_DISK = "20m"
@@ -76,7 +78,9 @@ class Lab:
         self.names = [f"host-{number + 1}" for number in range(options.hosts)]
         self.debian = options.debian
         self.log = open(folder / "log", "ab", buffering=0)
-        self.network = network.Network({name: Link(RATE, RATE) for name in ["control", "tracker", *self.names]})
+        links = {name: Link(RATE, RATE) for name in ["control", "tracker", *self.names]}
+        links[self.names[-1]] = Link(SLOW_RATE, SLOW_RATE)
+        self.network = network.Network(links)
         self.versions = {}  # number -> the folder that is released
         self.links = {}
         self.agent = None
@@ -499,8 +503,9 @@ def main(arguments):
         return 130
     finally:
         if keep_log:
-            shutil.copy(folder / "log", "/tmp/p2plab-deploy.log")
-            print("deploy: what the programs said is in /tmp/p2plab-deploy.log", file=sys.stderr)
+            LOG.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(folder / "log", LOG)
+            print(f"deploy: what the programs said is in {LOG}", file=sys.stderr)
         shutil.rmtree(folder, ignore_errors=True)
     return 0
 

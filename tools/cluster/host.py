@@ -17,9 +17,10 @@ SUITE = "bookworm"
 PACKAGES = ("systemd-sysv", "dbus", "openssh-server", "python3-apt", "adduser", "iproute2", "sudo")
 # Who logs in, as on most hosts: not root, but by sudo without a password.
 USER = "deploy"
-# Nothing here reaches an archive, and nothing is to start by itself in the middle of a test.
+# Nothing here reaches an archive, nothing is to start by itself in the middle of a test, and what the kernel is told is for the
+# machine to say, whose kernel it is.
 MASKED = ("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "fstrim.timer", "e2scrub_all.timer",
-          "systemd-networkd-wait-online.service")
+          "systemd-networkd-wait-online.service", "systemd-sysctl.service")
 BOOT_TIMEOUT_S = 120
 BOOT = pathlib.Path(__file__).resolve().parent / "boot.sh"
 

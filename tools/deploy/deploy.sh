@@ -8,7 +8,8 @@
 #
 # HOSTS is a file with a host a line, as ssh takes it (web-1, deploy@web-2); '#' starts a comment. Who logs in is root, or may
 # use sudo without a password. A PATH is seeded from here until all hosts have it: by this host's agent where one runs (it goes
-# on afterwards), else by a `p2p seed` of its own, whose flags P2P_TRACKER, P2P_CLUSTER_KEY and so on give.
+# on afterwards), or by a `p2p seed` of its own, whose flags P2P_TRACKER, P2P_CLUSTER_KEY and so on give. Its link is printed
+# first: to release the very same again later, to hosts that were off, name the link. `-` for it reads it from stdin.
 #
 # Each host says a line when it is done. Run it again for those that failed: what is done stays untouched. Exit code 0: all are
 # as they should be; 1: not all, and which is the last line; 2: the command line makes no sense.
@@ -42,50 +43,46 @@ one_host() {
   # What is single-quoted is for the host to expand.
   # shellcheck disable=SC2016
   "${ssh[@]}" "$host" 'root=; [ "$(id -u)" = 0 ] || root="sudo -n"
-    d=$(mktemp -d) && tar -C "$d" -xf - && $root sh "$d/script.sh"'"$(quoted "${words[@]}")"' <"$d/stdin"
+    d=$(mktemp -d) && tar -C "$d" --no-same-owner --no-same-permissions -xf - && $root sh "$d/script.sh"'"$(quoted "${words[@]}")"' <"$d/stdin"
     e=$?; rm -rf "$d"; exit $e' <"$work/bundle.tar" >"$work/told/$host" 2>"$work/said/$host" || status=$?
-  if ((status == 0)); then
+  if ((status == 0)) && [[ -s $work/told/$host ]]; then
     sed "s/^/$host: /" "$work/told/$host" # a line, so that lines of several hosts do not mix
     tail -n 1 "$work/told/$host" | sed -E 's/([0-9a-f]{12})[0-9a-f]{52}/\1/' >"$work/done/$host"
   else
     sed "s/^/$host: /" "$work/said/$host" >&2
     echo "$host: failed (exit code $status)"
-    : >"$work/failed/$host"
   fi
 }
 
 # all_hosts WORD...: the script of the bundle with these arguments on all hosts, some at once; then the sum of them.
 all_hosts() {
-  local failed
-  tar -C "$WORK/bundle" -cf "$WORK/bundle.tar" .
+  local host failed=()
+  (cd "$WORK/bundle" && tar -cf "$WORK/bundle.tar" -- *) # not the folder itself, whose owner and mode would go with it
   printf '%s\0' "${HOSTS[@]}" |
-    xargs -0 -n 1 -P "${P2P_PARALLEL:-50}" "$HERE/deploy.sh" internal-one-host "$WORK" "$@" || true
+    xargs -0 -n 1 -P "$PARALLEL" "$HERE/deploy.sh" internal-one-host "$WORK" "$@" || true # told by what is done
   find "$WORK/done" -type f -exec cat '{}' + | sort | uniq -c | while read -r count what; do
     echo "$what: $count of ${#HOSTS[@]}"
   done
-  failed=$(cd "$WORK/failed" && echo *)
-  [[ $failed == '*' ]] && return
-  echo "failed: $(wc -w <<<"$failed") of ${#HOSTS[@]}: $failed"
+  for host in "${HOSTS[@]}"; do
+    [[ -s $WORK/done/$host ]] || failed+=("$host")
+  done
+  ((${#failed[@]})) || return 0
+  echo "failed: ${#failed[@]} of ${#HOSTS[@]}: ${failed[*]}"
   return 1
 }
 
-# link_of PATH: seeds it, and prints its link.
+# link_of PATH: seeds it, and prints its link. An agent goes on by itself; else this does, until all are done.
 link_of() {
   local link
-  if [[ -z ${P2P_NO_AGENT:-} ]] && p2p status >/dev/null 2>&1; then
-    p2p seed "$1" </dev/null
-    return
-  fi
   : >"$WORK/link"
   p2p seed "$1" </dev/null >"$WORK/link" 2>"$WORK/seed.log" &
   echo $! >"$WORK/seed.pid"
-  while ! read -r link <"$WORK/link"; do # the first line comes when all of it is hashed
-    kill -0 "$(<"$WORK/seed.pid")" 2>/dev/null || {
-      cat "$WORK/seed.log" >&2
-      return 1
-    }
-    sleep 0.1
-  done
+  # The first line comes when all of it is hashed.
+  while kill -0 "$(<"$WORK/seed.pid")" 2>/dev/null && [[ ! -s $WORK/link ]]; do sleep 0.1; done
+  read -r link <"$WORK/link" || {
+    cat "$WORK/seed.log" >&2
+    return 1
+  }
   echo "$link"
 }
 
@@ -111,11 +108,14 @@ install() {
 on_versions() {
   local command=$1 folder=${2:-} version=${3:-} link
   [[ -n $folder && -n $version ]] || usage "$command: a folder on the hosts and a version are needed"
-  if [[ -e $version ]]; then
+  if [[ $version == - ]]; then
+    read -r link || die 'there is no link on stdin'
+  elif [[ -e $version ]]; then
     if [[ $command == rollback ]]; then
       link=$(p2p inspect --json "$version" | grep -oE '"content":"[0-9a-f]{64}"' | cut -d '"' -f 4)
     else
       link=$(link_of "$version") || die "'$version' cannot be seeded (see above)"
+      echo "link: $link"
     fi
   else
     link=$version
@@ -132,6 +132,9 @@ status() {
   all_hosts "$1" status
 }
 
+PARALLEL=${P2P_PARALLEL:-50}
+[[ $PARALLEL =~ ^[1-9][0-9]{0,3}$ ]] || die "P2P_PARALLEL is a number from 1 to 9999, not '$PARALLEL'"
+
 if [[ ${1:-} == internal-one-host ]]; then
   shift
   one_host "$@"
@@ -147,6 +150,7 @@ for host in "${HOSTS[@]}"; do
   [[ $host =~ ^[A-Za-z0-9_][A-Za-z0-9_.:@-]*$ ]] || die "'$1': '$host' is no name of a host"
 done
 
+umask 077
 WORK=$(mktemp -d)
 clean_up() {
   if [[ -e $WORK/seed.pid ]]; then kill "$(<"$WORK/seed.pid")" 2>/dev/null || true; fi
@@ -155,7 +159,7 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-mkdir "$WORK/bundle" "$WORK/told" "$WORK/said" "$WORK/done" "$WORK/failed"
+mkdir "$WORK/bundle" "$WORK/told" "$WORK/said" "$WORK/done"
 
 command=$2
 shift 2

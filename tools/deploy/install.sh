@@ -8,6 +8,7 @@ set -eu
 cd "$(dirname "$0")"
 
 changed=
+restart=
 die() {
   printf 'install: %s: %s\n' "$(hostname)" "$*" >&2
   exit 1
@@ -26,6 +27,7 @@ install_package() {
     die "the package could not be installed (see above)"
   }
   changed=yes
+  restart=yes
 }
 
 # put FILE MODE GROUP: into /etc/p2p, where it is not there yet
@@ -35,16 +37,17 @@ put() {
   install -D -m "$2" -o root -g "$3" "$1" "/etc/p2p/.$1.next"
   mv -f "/etc/p2p/.$1.next" "/etc/p2p/$1"
   changed=yes
+  [ "$1" = cluster.key ] || restart=yes
 }
 
-# run SERVICE: enabled, and started; again where something changed
+# run SERVICE: enabled, and started; again where its program or its configuration changed
 run() {
   [ -e "$1.toml" ] || return 0
   if ! systemctl -q is-enabled "p2p-$1"; then
     systemctl -q enable "p2p-$1"
     changed=yes
   fi
-  if [ -n "$changed" ]; then
+  if [ -n "$restart" ]; then
     systemctl restart "p2p-$1" || explain "$1"
   elif ! systemctl -q is-active "p2p-$1"; then
     systemctl start "p2p-$1" || explain "$1"
@@ -59,7 +62,7 @@ explain() {
 [ "$(id -u)" = 0 ] || die "this needs root"
 if [ -e p2p.deb ]; then install_package; fi
 command -v p2p >/dev/null || die "p2p is not installed, and no package was given"
-put cluster.key 640 p2p
+put cluster.key 640 p2p # taken over within seconds by whoever runs
 put agent.toml 644 root
 put tracker.toml 644 root
 run tracker
