@@ -25,6 +25,11 @@ def run(*command, **how):
     return result.stdout
 
 
+DEPLOY = pathlib.Path(__file__).resolve().parents[2] / "tools/deploy"
+DEPLOYED = [*DEPLOY.glob("*.sh"), *(path for folder in ("ansible", "kubernetes") for path in (DEPLOY / folder).rglob("*")
+                                    if not path.is_dir())]
+
+
 @unittest.skipIf(MISSING, f"not installed: {', '.join(MISSING)}; no package is made")
 class Package(EndToEnd):
     @classmethod
@@ -52,7 +57,8 @@ class Package(EndToEnd):
                     "usr/share/fish/vendor_completions.d/p2p.fish",
                     "usr/share/zsh/vendor-completions/_p2p",
                     "usr/share/doc/p2p/changelog.gz", "usr/share/doc/p2p/copyright",
-                    *(f"usr/share/man/man1/{page}" for page in pages)]
+                    *(f"usr/share/man/man1/{page}" for page in pages),
+                    *(f"usr/share/p2p/deploy/{path.relative_to(DEPLOY).as_posix()}" for path in DEPLOYED)]
         found = [path.relative_to(self.root).as_posix() for path in self.root.rglob("*")
                  if not path.is_dir() and self.control not in path.parents]
         self.assertEqual(sorted(found), sorted(expected))
@@ -61,7 +67,9 @@ class Package(EndToEnd):
         for line in run("dpkg-deb", "--contents", self.deb).splitlines():
             mode, owner, _, _, _, path = line.split(None, 5)
             self.assertEqual(owner, "root/root", path)
-            executable = mode[0] == "d" or path == "./usr/bin/p2p"
+            if mode[0] == "l":
+                continue
+            executable = mode[0] == "d" or path == "./usr/bin/p2p" or path.endswith(".sh")
             self.assertEqual(mode[1:], "rwxr-xr-x" if executable else "rw-r--r--", path)
 
     def test_its_program_runs_and_is_stripped(self):
