@@ -343,6 +343,17 @@ void Agent::on_disk(Change change) {
   });
 }
 
+// Of what was moved out of the way: the file system knows of its room only when this is done.
+void Agent::empty_removed(std::uint64_t bytes) {
+  being_removed_ += bytes;
+  on_disk([](const Catalog& store) { return store.empty_removed(); });
+  disk_.post([this, alive = std::weak_ptr<bool>(alive_), bytes] {
+    loop_.post([this, alive, bytes] {
+      if (!alive.expired()) being_removed_ -= bytes;
+    });
+  });
+}
+
 void Agent::later(std::function<void()> task) {
   loop_.post([alive = std::weak_ptr<bool>(alive_), task = std::move(task)] {
     if (!alive.expired()) task();
@@ -357,13 +368,19 @@ bool Agent::is_in_use(const Content& content) const {
 }
 
 // What lies elsewhere takes nothing of the store.
+std::uint64_t Agent::bytes_in_store(const Content& content) {
+  const Holding& holding = content.holding;
+  if (!holding.in_store()) return 0;
+  return content.has_damaged ? 2 * holding.bytes : holding.bytes;
+}
+
 std::vector<Kept> Agent::kept(const ContentId* without) const {
   std::vector<Kept> all;
   for (const auto& [id, content] : contents_) {
     const Holding& holding = content.holding;
     if (!holding.in_store() || (without && id == *without)) continue;
-    const std::uint64_t bytes = content.has_damaged ? 2 * holding.bytes : holding.bytes;
-    all.push_back({id, bytes, holding.last_used, holding.pinned, is_in_use(content)});
+    all.push_back(
+        {id, bytes_in_store(content), holding.last_used, holding.pinned, is_in_use(content)});
   }
   return all;
 }

@@ -204,10 +204,12 @@ class Agent {
   void touch(Content& content);
   void save(const Content& content);
   void on_disk(Change change);
+  void empty_removed(std::uint64_t bytes);
   void later(std::function<void()> task);
   std::vector<Kept> kept(const ContentId* without = nullptr) const;
   RetentionLimits retention() const;
   Status make_room_for_one_more();
+  static std::uint64_t bytes_in_store(const Content& content);
   bool is_in_use(const Content& content) const;
   static bool is_read(const Content& content) { return content.readable.use_count() > 1; }
   void set_readable(Content& content, std::shared_ptr<const ChunkReader> reader, Bitfield have);
@@ -258,6 +260,7 @@ class Agent {
   std::vector<std::unique_ptr<net::Download>> ending_;  // of contents that are gone
   std::multiset<ContentId> lent_;                       // see Content::older
   std::map<OrderId, Order> orders_;
+  std::uint64_t being_removed_ = 0;  // bytes, on the disk still
   OrderId next_order_ = 1;
   AgentCounts counts_;
   net::Timer tick_timer_, drain_timer_;

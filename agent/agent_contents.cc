@@ -304,7 +304,8 @@ Status Agent::make_room(Content& content) {
   RetentionLimits limits = retention();
   struct statvfs space {};
   if (statvfs(config_.store.c_str(), &space) == 0 && space.f_blocks > 0) {
-    const std::uint64_t possible = used + std::uint64_t{space.f_bavail} * space.f_frsize;
+    const std::uint64_t possible =
+        used + being_removed_ + std::uint64_t{space.f_bavail} * space.f_frsize;
     limits.max_bytes = limits.max_bytes ? std::min(limits.max_bytes, possible) : possible;
   }
   const bool fits = limits.max_bytes == 0 || fixed + holding.bytes <= limits.max_bytes;
@@ -355,15 +356,14 @@ void Agent::on_download_end(const ContentId& id, const Status& outcome) {
 
 void Agent::forget(const ContentId& id) {
   Content& content = contents_.at(id);
+  const std::uint64_t bytes = bytes_in_store(content);
   counts_.removed += content.holding.in_store();
   content.stop_check.request_stop();
   if (content.download) content.download->cancel({ErrorCode::kInterrupted, "it was removed"});
   unhost(content);
   contents_.erase(id);
-  on_disk([id](const Catalog& store) -> Status {
-    P2P_TRY(store.remove(id));
-    return store.empty_removed();
-  });
+  on_disk([id](const Catalog& store) { return store.remove(id); });
+  empty_removed(bytes);
 }
 
 Result<Link> Agent::link_of(const ContentId& id) const {

@@ -47,11 +47,14 @@ void Agent::give_back_older(Content& content) {
   for (const ContentId& id : std::exchange(content.older, {})) lent_.erase(lent_.find(id));
 }
 
-// For want of room. What others have borrowed they then fetch. False where there is nothing left to
-// do without.
+// For want of room: step by step, until it is false. What is damaged has more in common with the
+// content than what is older; what others have borrowed they then fetch.
 bool Agent::do_without_older(Content& content) {
-  if (!content.older.empty() || content.has_damaged) {
+  if (!content.older.empty()) {
     give_back_older(content);
+    return true;
+  }
+  if (content.has_damaged) {
     remove_damaged(content);
     return true;
   }
@@ -81,10 +84,9 @@ void Agent::search_older(Content& content) {
 
 void Agent::remove_damaged(Content& content) {
   if (!std::exchange(content.has_damaged, false)) return;
-  on_disk([id = content.holding.content](const Catalog& store) -> Status {
-    P2P_TRY(store.remove_damaged(id));
-    return store.empty_removed();
-  });
+  on_disk(
+      [id = content.holding.content](const Catalog& store) { return store.remove_damaged(id); });
+  empty_removed(content.holding.bytes);
 }
 
 void Agent::wait_for_disk() {

@@ -239,3 +239,20 @@ TEST_CASE("what was borrowed is given back as soon as nothing was found in it") 
   host.run_until([&] { return !host.report_of(old)->in_use; });
   CHECK(host.report_of(next)->activity == Activity::kFetching);
 }
+
+TEST_CASE("for want of room the older version goes first, then what is damaged") {
+  for (const std::uint64_t most : {7, 5, 3}) {
+    const OnDisk disk;
+    Release old = disk.release("thing-1", 2 * kMiB), next = disk.release("thing-2", 2 * kMiB);
+    disk.put(old, State::kComplete);
+    disk.put(next, State::kWanted, false);
+    disk.put_damaged(next);
+    {
+      Host host(disk, most * kMiB);
+      CHECK(host.report_of(old).has_value() == (most == 7));
+      CHECK(host.report_of(next)->activity == Activity::kFetching);
+      CHECK(host.agent().stored_bytes() == (most - 1) * kMiB);
+    }
+    CHECK(disk.has_damaged(next) == (most > 3));
+  }
+}
