@@ -211,7 +211,8 @@ void Download::watch_hope(Time now) {
   const bool useful =
       session.running() ? session.swarm().has_useful_neighbour() : session.neighbours() > 0;
   const bool stalled = now - progressed_ >= config_.stall_patience;
-  if (opening || completed_ || (useful && !stalled)) hopeful_ = now;
+  is_hopeful_ = opening || completed_ || (useful && !stalled);
+  if (is_hopeful_) hopeful_ = now;
   if (useful && !lie_.empty() && verified_chunks() > verified_at_lie_) lie_.clear();
   for (const AnnounceClient& announcer : swarm_->announcers())
     if (announcer.any_refused() && first_refusal_ == kNever) first_refusal_ = now;
@@ -219,7 +220,7 @@ void Download::watch_hope(Time now) {
 
 std::optional<Error> Download::verdict(Duration patience, Time since, Time now) const {
   const SwarmSession& session = swarm_->session();
-  if (now == hopeful_ || completed_ || ended_) return std::nullopt;
+  if (is_hopeful_ || completed_ || ended_) return std::nullopt;
   const Duration waited = now - std::max(hopeful_, since);
   if (first_refusal_ != kNever && !session.ever_joined() &&
       (all_owners_failed() || now - first_refusal_ >= kRefusedPatience))

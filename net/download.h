@@ -100,6 +100,7 @@ class Download {
   bool cancel(Error why);
 
   // Why who has waited for it since then, with this patience (0: for ever), would give it up now.
+  // Nobody would while the store is opened or older contents are searched.
   std::optional<Error> verdict(Duration patience, Time since, Time now) const;
 
   // Nothing of it runs in the background; so at the end.
@@ -162,9 +163,10 @@ class Download {
   bool committing_ = false;  // not to be cancelled
   std::stop_source stop_opening_;
   bool ended_ = false;
-  Status outcome_;   // once it has ended
-  Time hopeful_;     // when somebody last had what we lack
-  Time progressed_;  // when something last came in
+  Status outcome_;           // once it has ended
+  bool is_hopeful_ = false;  // somebody has what we lack, as of the last tick
+  Time hopeful_;             // when that was so last
+  Time progressed_;          // when something last came in
   std::uint64_t progressed_bytes_ = 0;
   Time first_refusal_ = kNever;
   // Who sent a corrupt chunk or whose source changed, for the verdict; forgotten when others have
