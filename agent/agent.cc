@@ -220,9 +220,16 @@ void Agent::close_readable(Content& content) {
 void Agent::tell_progress(const ContentId& id, const net::FetchProgress& progress) {
   const Content& fetched = *content(id);
   if (fetched.readable) fetched.swarm->session().set_reading(fetched.readable->waited_for());
-  for (const OrderId order : fetched.orders) {
-    const Order& told = orders_.at(order);
-    if (!told.answered && told.handlers.on_progress) told.handlers.on_progress(progress);
+  // A handler may release its order, or another.
+  const std::vector<OrderId> orders = fetched.orders;
+  for (const OrderId order : orders) {
+    const auto at = orders_.find(order);
+    if (at == orders_.end() || at->second.answered) continue;
+    auto on_progress = std::exchange(at->second.handlers.on_progress, nullptr);
+    if (!on_progress) continue;
+    on_progress(progress);
+    if (const auto kept = orders_.find(order); kept != orders_.end())
+      kept->second.handlers.on_progress = std::move(on_progress);
   }
 }
 

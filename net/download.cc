@@ -194,6 +194,7 @@ void Download::tick() {
   rates_.on_total(swarm_->session().received_bytes(), now);
   swarm_->refresh(node_.owner_service());
   if (handlers_.on_progress && manifest_) handlers_.on_progress(progress());
+  if (ended_) return;
   watch_hope(now);
   if (auto why = verdict(config_.patience, started_, now)) return end(std::move(*why));
   if (now >= next_checkpoint_) checkpoint();

@@ -74,7 +74,7 @@ struct DownloadHandlers {
   // The chunks in `have` can be read from it now; each other one when on_chunk tells.
   std::function<void(const std::shared_ptr<const Store>&, const Bitfield& have)> on_open = nullptr;
   std::function<void(ChunkIndex)> on_chunk = nullptr;
-  // Each kProgressInterval, from the manifest on.
+  // Each kProgressInterval, from the manifest on. May cancel the download.
   std::function<void(const FetchProgress&)> on_progress = nullptr;
   // Once, when nothing of it runs in the background any more: complete, synced and in place; or why
   // not, what was verified being kept. The download may be destroyed then, not within the call.

@@ -256,3 +256,22 @@ TEST_CASE("for want of room the older version goes first, then what is damaged")
     CHECK(disk.has_damaged(next) == (most > 3));
   }
 }
+
+TEST_CASE("who is told of progress may release any order of the content") {
+  const OnDisk disk;
+  Release release = disk.release("thing", 2 * kMiB);
+  disk.put(release, State::kWanted, false);
+  Host host(disk);
+  std::vector<OrderId> orders;
+  int told = 0;
+  for (int i = 0; i < 3; ++i) {
+    OrderHandlers handlers{nullptr, [](const Ready&) {}, [](const Error&) {}};
+    handlers.on_progress = [&](const net::FetchProgress&) {
+      ++told;
+      for (const OrderId order : orders) host.agent().release(order);
+    };
+    orders.push_back(host.agent().fetch({release.link()}, std::move(handlers)));
+  }
+  host.run_until([&] { return told > 0; });
+  CHECK(told == 1);
+}
