@@ -173,6 +173,7 @@ class Agent {
     Activity activity = Activity::kIdle;
     std::string problem;
     std::unique_ptr<net::Download> download;
+    std::uint64_t download_number = 0;
     net::HostedSwarm* swarm = nullptr;   // of the node, while fetching and serving
     std::vector<OrderId> orders;         // each holds the content in the store
     std::shared_ptr<Readable> readable;  // from the first chunk on; readers share it
@@ -262,6 +263,7 @@ class Agent {
   std::map<OrderId, Order> orders_;
   std::uint64_t being_removed_ = 0;  // bytes, on the disk still
   OrderId next_order_ = 1;
+  std::uint64_t next_download_ = 1;
   AgentCounts counts_;
   net::Timer tick_timer_, drain_timer_;
   Time next_tidy_, drain_by_ = kNever;

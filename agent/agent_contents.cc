@@ -260,8 +260,14 @@ void Agent::download(const ContentId& id) {
   handlers.on_progress = [this, id](const net::FetchProgress& progress) {
     tell_progress(id, progress);
   };
-  handlers.on_end = [this, id](const Status& outcome) {
-    later([this, id, outcome] { on_download_end(id, outcome); });
+  const std::uint64_t number = content.download_number = next_download_++;
+  handlers.on_end = [this, id, number](const Status& outcome) {
+    later([this, id, number, outcome] {
+      // One of a content that was removed may end late, when it is here anew.
+      const Content* const ended = this->content(id);
+      if (ended && ended->download && ended->download_number == number)
+        on_download_end(id, outcome);
+    });
   };
   content.activity = Activity::kFetching;
   content.download =
@@ -324,8 +330,7 @@ Status Agent::make_room(Content& content) {
 }
 
 void Agent::on_download_end(const ContentId& id, const Status& outcome) {
-  Content* const ended = content(id);
-  if (!ended || !ended->download) return;
+  Content* const ended = &contents_.at(id);
   give_back_older(*ended);
   if (outcome) {
     const net::FetchProgress done = ended->download->progress();

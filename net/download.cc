@@ -121,7 +121,7 @@ void Download::find_link_seeders() {
   for (const HostPort& seeder : config_.link.seeders)
     node_.loop().resolve(
         seeder, [this, alive = std::weak_ptr<bool>(alive_)](Result<std::vector<Endpoint>> found) {
-          if (found && !alive.expired()) swarm_->session().add_candidates(*found, true);
+          if (found && !alive.expired() && !ended_) swarm_->session().add_candidates(*found, true);
         });
 }
 
@@ -150,6 +150,8 @@ void Download::open_store() {
         options.resume_job.stop = stop_opening_.get_token();
         if (const Status ready = config_.prepare ? config_.prepare() : Status(); !ready)
           *opened = ready.error();
+        else if (options.resume_job.stop.stop_requested())  // another may have its place by now
+          *opened = Error{ErrorCode::kInterrupted, "interrupted"};
         else
           *opened = Store::open(manifest_, content_, target_, options);
       },

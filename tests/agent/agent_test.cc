@@ -90,8 +90,10 @@ class OnDisk {
 
 class Host {
  public:
-  explicit Host(const OnDisk& disk, std::uint64_t max_bytes = 0)
-      : agent_(loop_, config(disk, max_bytes)) {
+  // Beside another, it runs on the loop of that.
+  explicit Host(const OnDisk& disk, std::uint64_t max_bytes = 0, Host* beside = nullptr)
+      : loop_(beside ? beside->loop_ : own_loop_.emplace()),
+        agent_(loop_, config(disk, max_bytes)) {
     REQUIRE(agent_.start().has_value());
   }
   ~Host() {
@@ -131,7 +133,8 @@ class Host {
     return config;
   }
 
-  net::Loop loop_;
+  std::optional<net::Loop> own_loop_;
+  net::Loop& loop_;
   Agent agent_;
 };
 
@@ -274,4 +277,31 @@ TEST_CASE("who is told of progress may release any order of the content") {
   }
   host.run_until([&] { return told > 0; });
   CHECK(told == 1);
+}
+
+TEST_CASE("what is removed while it is fetched, and wanted again at once, is fetched") {
+  const OnDisk disk, seeding;
+  Release release = disk.release("thing", 2 * kMiB);
+  Host seeder(seeding);
+  Result<Link> link = Error{};
+  bool seeded = false;
+  seeder.agent().seed({release.source, release.link()}, [&](Result<Link> made) {
+    link = std::move(made);
+    seeded = true;
+  });
+  seeder.run_until([&] { return seeded; });
+  REQUIRE(link.has_value());
+  disk.put_manifest(release);
+  Host host(disk, 0, &seeder);
+  bool removed = false;
+  std::optional<Status> outcome;
+  host.agent().fetch({*link},
+                     {nullptr, [](const Ready&) {}, [&](const Error&) { removed = true; }});
+  REQUIRE(host.agent().remove(release.id()).has_value());
+  CHECK(removed);
+  host.agent().fetch({*link}, {nullptr, [&](const Ready&) { outcome = Status(); },
+                               [&](const Error& why) { outcome = why; }});
+  host.run_until([&] { return outcome.has_value(); });
+  INFO((*outcome ? "" : outcome->error().message));
+  CHECK(outcome->has_value());
 }
