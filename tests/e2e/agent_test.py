@@ -12,7 +12,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from harness import (DEADLINE, EXISTS, INTERRUPTED, LIMIT, OK, UNREACHABLE, USAGE, EndToEnd, Proxy,
+from harness import (DEADLINE, EXISTS, INTERRUPTED, LIMIT, MALFORMED, OK, UNREACHABLE, USAGE, EndToEnd, Proxy,
                      flip_bytes)
 
 
@@ -483,6 +483,22 @@ class Commands(Agents):
             except (BrokenPipeError, ConnectionResetError):
                 pass
         self.assertEqual(self.ask("host", "status").wait(), OK)
+
+    def test_an_agent_of_another_version_is_understood_as_far_as_it_goes(self):
+        answer = {"event": "done", "pid": 1, "store": "/s", "stored_bytes": 0, "max_bytes": 0, "contents": 0,
+                  "complete": 0, "fetching": 0, "addresses": ["10.0.0.1:2"], "stopping": False}
+        for answered, code in ((answer, OK), ({"event": "done"}, MALFORMED)):
+            with socket.socket(socket.AF_UNIX) as server:
+                (self.folder / "other.sock").unlink(missing_ok=True)
+                server.bind(str(self.folder / "other.sock"))
+                server.listen()
+                server.settimeout(DEADLINE)
+                status = self.start("status", "--agent", "other.sock")
+                client, _ = server.accept()
+                with client:
+                    client.sendall(json.dumps(answered).encode() + b"\n")
+                    self.assertEqual(status.wait(), code, status.error_text())
+            self.assertEqual("another version" in status.error_text(), code == MALFORMED)
 
     def test_a_second_agent_on_the_same_store_or_socket_is_refused(self):
         self.agent("host")

@@ -92,9 +92,11 @@ Result<int> show_status(const StoreOptions& options) {
               agent::json_line(answer.at("contents")).c_str(),
               agent::json_line(answer.at("complete")).c_str(),
               agent::json_line(answer.at("fetching")).c_str());
-  std::printf("received   %s since its start, %s more were in older versions\n",
-              bytes("received_bytes").c_str(), bytes("older_bytes").c_str());
-  std::printf("sent       %s\n", bytes("sent_bytes").c_str());
+  // Not said by agents of older versions.
+  if (answer.contains("received_bytes") && answer.contains("older_bytes"))
+    std::printf("received   %s since its start, %s more were in older versions\n",
+                bytes("received_bytes").c_str(), bytes("older_bytes").c_str());
+  if (answer.contains("sent_bytes")) std::printf("sent       %s\n", bytes("sent_bytes").c_str());
   for (const auto& address : answer.at("addresses"))
     std::printf("peers      at %s\n", address.get<std::string>().c_str());
   std::printf("process    %s%s\n", agent::json_line(answer.at("pid")).c_str(),
@@ -143,12 +145,25 @@ Result<int> collect_garbage(const StoreOptions& options) {
 
 using Body = Result<int> (*)(const StoreOptions&);
 
+int run_with_agent(const Run& run) {
+  try {
+    return run();
+  } catch (const nlohmann::json::exception& problem) {
+    return fail(Error{ErrorCode::kMalformed,
+                      absl::StrCat("the agent's answer makes no sense: is it of another version of "
+                                   "p2p? ",
+                                   problem.what())});
+  }
+}
+
 std::pair<CLI::App*, std::shared_ptr<StoreOptions>> add(CLI::App& app, Run& run, const char* name,
                                                         const char* help, Body body) {
   auto options = std::make_shared<StoreOptions>();
   CLI::App* command = app.add_subcommand(name, help);
   add_agent_options(*command, options->agent, false);
-  command->callback([options, &run, body] { run = body_of(options, body); });
+  command->callback([options, &run, body] {
+    run = [asked = body_of(options, body)] { return run_with_agent(asked); };
+  });
   return {command, options};
 }
 
