@@ -60,22 +60,22 @@ std::vector<OldContents::Entry>::const_iterator OldContents::find(const std::vec
   return found != entries.end() && found->hash == segment.hash ? found : entries.end();
 }
 
-Status OldContents::index_groups(const HashJob& job) {
+Status OldContents::index_groups(const HashJob& job, Unreadable unreadable) {
   std::mutex mutex;
-  for (std::uint32_t source = 0; source < sources_.size(); ++source)
-    P2P_TRY(walk_groups(sources_[source].layout, *sources_[source].reader, job,
-                        [&](std::uint64_t offset, ByteView group) {
-                          const Entry entry{segment_hash(group),
-                                            static_cast<std::uint32_t>(group.size()), source, false,
-                                            offset};
-                          const std::lock_guard lock(mutex);
-                          groups_.push_back(entry);
-                        }));
+  for (std::uint32_t source = 0; source < sources_.size(); ++source) {
+    const auto add = [&](std::uint64_t offset, ByteView group) {
+      const Entry entry{segment_hash(group), static_cast<std::uint32_t>(group.size()), source,
+                        false, offset};
+      const std::lock_guard lock(mutex);
+      groups_.push_back(entry);
+    };
+    P2P_TRY(walk_groups(sources_[source].layout, *sources_[source].reader, job, add, unreadable));
+  }
   sort(groups_);
   return {};
 }
 
-Status OldContents::index_segments(const HashJob& job) {
+Status OldContents::index_segments(const HashJob& job, Unreadable unreadable) {
   std::vector<Entry> left;
   for (const Entry& group : groups_)
     if (!group.found) left.push_back(group);
@@ -94,6 +94,7 @@ Status OldContents::index_segments(const HashJob& job) {
         const Entry& group = left[i];
         bytes.resize(group.bytes);
         if (Status got = read({group.source, group.offset}, bytes); !got) {
+          if (unreadable == Unreadable::kPassedOver) continue;
           const std::lock_guard lock(mutex);
           failed = std::move(got);
           next = left.size();

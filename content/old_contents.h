@@ -39,9 +39,10 @@ class OldContents {
   static Result<std::unique_ptr<OldContents>> open(const std::vector<std::filesystem::path>& paths);
 
   // First: cuts all of it into groups. Blocking, and reads everything. Then what is not `found` in
-  // the new content by its groups is cut into segments; that again reads those parts alone.
-  Status index_groups(const HashJob& job);
-  Status index_segments(const HashJob& job);
+  // the new content by its groups is cut into segments; that again reads those parts alone. What
+  // is passed over is not found.
+  Status index_groups(const HashJob& job, Unreadable unreadable = Unreadable::kFails);
+  Status index_segments(const HashJob& job, Unreadable unreadable = Unreadable::kFails);
 
   // Of a group, which counts as found from now on; of a segment that is in no found group. Nothing
   // where there is none. Not thread-safe.

@@ -79,7 +79,7 @@ Status read_run(const Layout& layout, const ChunkReader& reader, std::uint64_t o
 }
 
 Status walk_groups(const Layout& layout, const ChunkReader& reader, const HashJob& job,
-                   const EachGroup& each) {
+                   const EachGroup& each, Unreadable unreadable) {
   const std::uint64_t strips = (layout.total_bytes + kStripBytes - 1) / kStripBytes;
   std::mutex mutex;  // guards what follows, and the calls of progress
   std::uint64_t next = 0, done = 0;
@@ -96,7 +96,9 @@ Status walk_groups(const Layout& layout, const ChunkReader& reader, const HashJo
       const std::uint64_t end = std::min(start + kStripBytes, layout.total_bytes);
       Status walked = walk_strip(layout, reader, start, end, job, buffer, each);
       const std::lock_guard lock(mutex);
-      if (!walked && failed) failed = std::move(walked);
+      const bool passed_over = !walked && unreadable == Unreadable::kPassedOver &&
+                               walked.error().code != ErrorCode::kInterrupted;
+      if (!walked && failed && !passed_over) failed = std::move(walked);
       done += end - start;
       if (job.progress) job.progress(done, layout.total_bytes);
     }

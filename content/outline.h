@@ -34,11 +34,15 @@ struct Outline {
 Status read_run(const Layout& layout, const ChunkReader& reader, std::uint64_t offset,
                 MutableBytes out);
 
+// What cannot be read is an error, or is left out.
+enum class Unreadable { kFails, kPassedOver };
+
 // Cuts a content into groups, a strip after another on several threads: `each` is called from many
-// at once, for the groups of a strip in order. Errors: of the reader; kInterrupted.
+// at once, for the groups of a strip in order. Where it may be passed over, a strip ends before
+// what cannot be read. Errors: of the reader; kInterrupted.
 using EachGroup = std::function<void(std::uint64_t offset, ByteView group)>;
 Status walk_groups(const Layout& layout, const ChunkReader& reader, const HashJob& job,
-                   const EachGroup& each);
+                   const EachGroup& each, Unreadable unreadable = Unreadable::kFails);
 
 // kLimit where it would be longer than kMaxOutlineBytes.
 Result<Outline> make_outline(const Layout& layout, const ChunkReader& reader, const HashJob& job);

@@ -33,16 +33,20 @@ void OldSearch::fail(const Error& why) {
   finish();
 }
 
+Unreadable OldSearch::unreadable() const {
+  return need_ == Need::kRequired ? Unreadable::kFails : Unreadable::kPassedOver;
+}
+
 void OldSearch::start(std::function<void(const Error&)> failed) {
   failed_ = std::move(failed);
   auto opened = std::make_shared<Result<std::unique_ptr<OldContents>>>(nullptr);
   work_(
-      [open = open_, opened, stop = stop_indexing_.get_token()] {
+      [open = open_, opened, unreadable = unreadable(), stop = stop_indexing_.get_token()] {
         *opened = open();
         if (!*opened) return;
         HashJob job;
         job.stop = stop;
-        if (Status indexed = (**opened)->index_groups(job); !indexed)
+        if (Status indexed = (**opened)->index_groups(job, unreadable); !indexed)
           *opened = std::move(indexed).error();
       },
       [this, opened] {
@@ -107,10 +111,10 @@ void OldSearch::want_details() {
   }
   auto indexed = std::make_shared<Status>();
   work_(
-      [old = old_, indexed, stop = stop_indexing_.get_token()] {
+      [old = old_, indexed, unreadable = unreadable(), stop = stop_indexing_.get_token()] {
         HashJob job;
         job.stop = stop;
-        *indexed = old->index_segments(job);
+        *indexed = old->index_segments(job, unreadable);
       },
       [this, indexed] {
         if (stop_.stop_requested()) return;

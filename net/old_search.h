@@ -31,7 +31,7 @@ class OldSearch {
     std::uint64_t composed_bytes = 0;
   };
 
-  // What comes of older contents that cannot be read: `failed` is told, or nothing is found.
+  // What comes of older contents that cannot be read: `failed` is told, or what can be is searched.
   enum class Need { kRequired, kOptional };
 
   OldSearch(Work work, Open open, Need need);
@@ -58,6 +58,7 @@ class OldSearch {
   void on_details();
   void finish();
   void fail(const Error& why);
+  Unreadable unreadable() const;
 
   Work work_;
   Open open_;

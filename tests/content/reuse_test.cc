@@ -228,3 +228,49 @@ TEST_CASE("of more partly known chunks than there may be ranges the last are fet
   CHECK(plan.partial_of(0) != nullptr);
   CHECK(plan.partial_of(kChunks - 1) == nullptr);
 }
+
+namespace {
+
+// One byte of it cannot be read.
+class BadSector : public MemoryContent {
+ public:
+  BadSector(std::string text, std::uint64_t bad) : MemoryContent(std::move(text)), bad_(bad) {}
+  Status read(ChunkIndex chunk, std::uint32_t offset, MutableBytes out) const override {
+    const std::uint64_t start = layout().offset_of(chunk) + offset;
+    if (start <= bad_ && bad_ < start + out.size()) return Error{ErrorCode::kIo, "a bad sector"};
+    return MemoryContent::read(chunk, offset, out);
+  }
+
+ private:
+  std::uint64_t bad_;
+};
+
+}  // namespace
+
+TEST_CASE("of an old content with an unreadable byte all but its strip is found, where it may be") {
+  const std::string strip(kStripBytes, 'a'), good = random_text(2'000'000, 11);
+  const std::string other = random_text(500'000, 12);
+  const auto bad = std::make_shared<BadSector>(strip + good, 5'000'000);
+  const auto sound = in_memory(other);
+  OldContents strict({{bad->layout(), bad}, {sound->layout(), sound}});
+  CHECK(error_of(strict.index_groups({})).code == ErrorCode::kIo);
+  const auto lenient = std::make_shared<OldContents>(
+      std::vector<OldSource>{{bad->layout(), bad}, {sound->layout(), sound}});
+  succeed(lenient->index_groups({}, Unreadable::kPassedOver));
+  const MemoryContent content(other + good);
+  auto outline = make_outline(content.layout(), content, {});
+  REQUIRE(outline.has_value());
+  const auto shared = std::make_shared<const Outline>(*std::move(outline));
+  const auto plan = ReuseSearch(shared, lenient).plan(content.layout());
+  CHECK(content.bytes().size() - plan->known_bytes() < 300'000);
+  check_fills(*plan, content);
+}
+
+TEST_CASE("groups that cannot be read again are passed over where they may be") {
+  const auto old = in_memory(random_text(500'000, 13));
+  OldContents contents({{old->layout(), old}});
+  succeed(contents.index_groups({}));
+  old->fail();
+  CHECK(error_of(contents.index_segments({})).code == ErrorCode::kIo);
+  succeed(contents.index_segments({}, Unreadable::kPassedOver));
+}

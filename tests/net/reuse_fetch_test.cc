@@ -3,6 +3,7 @@
 #include <map>
 #include <mutex>
 
+#include "net/download.h"
 #include "tests/content/memory_content.h"
 #include "tests/net/honest_side.h"
 #include "tests/net/hostile_peer.h"
@@ -213,4 +214,57 @@ TEST_CASE("where nobody has an outline the older version is not read to its end"
   fetcher.interrupt();
   serving.join();
   CHECK_FALSE(fetcher.wait().has_value());
+}
+
+namespace {
+
+struct OptionalOutcome {
+  net::FetchProgress progress;
+  std::uint64_t outline_bytes = 0;
+};
+
+// As an agent fetches by itself, beside these.
+OptionalOutcome fetched_beside(const Content& content, const Seeder& seeder,
+                               std::vector<std::shared_ptr<MemoryContent>> olders) {
+  net::Loop loop;
+  net::Node node(loop, net::TransportConfig{});
+  REQUIRE(node.transport().listen(any_port()).has_value());
+  OptionalOutcome outcome;
+  Status status;
+  std::unique_ptr<net::Download> download;
+  net::DownloadHandlers handlers;
+  handlers.on_end = [&](const Status& ended) {
+    status = ended;
+    outcome = {download->progress(), download->swarm().session().outline_bytes()};
+    loop.stop();
+  };
+  download = std::make_unique<net::Download>(
+      node, Fetcher::config(content, content.link({seeder.where()})), std::move(handlers));
+  download->start();
+  download->search_older(
+      [olders] {
+        std::vector<OldSource> sources;
+        for (const auto& older : olders) sources.push_back({older->layout(), older});
+        return Result(std::make_unique<OldContents>(std::move(sources)));
+      },
+      net::OldSearch::Need::kOptional);
+  loop.run();
+  download.reset();
+  INFO((status ? "" : status.error().message));
+  REQUIRE(status.has_value());
+  CHECK(read_file(content.folder / "got") == content.bytes);
+  return outcome;
+}
+
+}  // namespace
+
+TEST_CASE("of several optional older versions one that cannot be read costs not the others") {
+  const Content content(kSize);
+  const Seeder seeder(content);
+  const auto broken = std::make_shared<MemoryContent>(older_text(content));
+  broken->fail();
+  const auto sound = std::make_shared<MemoryContent>(older_text(content));
+  const OptionalOutcome outcome = fetched_beside(content, seeder, {broken, sound});
+  CHECK(outcome.progress.bytes_fetched < 40'000);
+  CHECK(fetched_beside(content, seeder, {broken}).progress.bytes_fetched == kSize);
 }
