@@ -31,6 +31,11 @@ struct Version {
 // with a digit, like a date, is known by all its letters.
 std::string stem_of(std::string_view name);
 
+// Which part of a thing that name is of: "-00001-of-00030" of "model-00001-of-00030.safetensors",
+// ".part1" of "thing.part1.rar". Empty where it is a whole. Only equal parts are versions of one
+// another.
+std::string_view part_of(std::string_view name);
+
 // Among those that are complete; the youngest first.
 std::vector<ContentId> older_versions(const Version& wanted, std::vector<Version> complete);
 

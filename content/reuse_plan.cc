@@ -190,6 +190,14 @@ ReuseSearch::ReuseSearch(std::shared_ptr<const Outline> outline, std::shared_ptr
   }
 }
 
+bool ReuseSearch::is_worthwhile() const {
+  std::uint64_t found = 0;
+  for (const ReusePlan::Known& known : known_) found += known.bytes;
+  const std::uint64_t all =
+      outline_->groups.empty() ? 0 : outline_->end_of(outline_->groups.size() - 1);
+  return found > 0 && found >= all / kWorthwhileShare;
+}
+
 void ReuseSearch::add_detail(std::size_t first_group, const std::vector<Segment>& segments) {
   std::uint64_t offset = outline_->starts[first_group];
   for (const Segment& segment : segments) {

@@ -19,6 +19,11 @@ namespace p2p {
 // A shorter known run between two missing ones is fetched as well: to leave it out costs as much as
 // to send it (a range in a message, a frame of its own).
 inline constexpr std::uint32_t kMinKnownBytes = 64;
+
+// Details are about a hundredth of a content. Where less than this share of it is in groups that
+// were found they are not worth it: hardly anything is likely to be found by them.
+inline constexpr std::uint64_t kWorthwhileShare = 128;  // one byte in so many
+
 class ReusePlan {
  public:
   // A run of the new content that an old one has.
@@ -76,6 +81,8 @@ class ReuseSearch {
   ReuseSearch(std::shared_ptr<const Outline> outline, std::shared_ptr<OldContents> old);
 
   const std::vector<std::uint32_t>& missing_groups() const { return missing_groups_; }
+  // See kWorthwhileShare.
+  bool is_worthwhile() const;
   // Of consecutive groups, of which each is missing.
   void add_detail(std::size_t first_group, const std::vector<Segment>& segments);
   // Once.

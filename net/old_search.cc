@@ -104,8 +104,10 @@ void OldSearch::search() {
 // Of the groups that are not. Meanwhile what the older contents have beside those that are is cut
 // up finer.
 void OldSearch::want_details() {
-  session_->want_details(outline_, search_->missing_groups());
-  if (search_->missing_groups().empty() || details_ready_) {
+  const bool worth = need_ == Need::kRequired || search_->is_worthwhile();
+  const auto wanted = worth ? search_->missing_groups() : std::vector<std::uint32_t>();
+  session_->want_details(outline_, wanted);
+  if (wanted.empty() || details_ready_) {
     segments_ready_ = true;
     return on_details();
   }

@@ -32,6 +32,7 @@ class OldSearch {
   };
 
   // What comes of older contents that cannot be read: `failed` is told, or what can be is searched.
+  // Optional ones are not looked at any closer where hardly a group is found.
   enum class Need { kRequired, kOptional };
 
   OldSearch(Work work, Open open, Need need);

@@ -61,3 +61,25 @@ TEST_CASE("of many older versions those that came last are searched") {
   CHECK(found.size() == kMaxOlder);
   CHECK(found == std::vector{id(14), id(13)});
 }
+
+TEST_CASE("a part of a thing is known by its name") {
+  CHECK(part_of("model-00001-of-00030.safetensors") == "-00001-of-00030");
+  CHECK(part_of("model-v2-00001-of-00030") == "-00001-of-00030");
+  CHECK(part_of("thing.part1.rar") == ".part1");
+  CHECK(part_of("thing-1.2.part02") == ".part02");
+  for (const char* name : {"", "linux-6.1.tar", "out-of-8", "8-of-9", "a-1-of-b", "a-1of2",
+                           "thing.parts.tar", "part1.rar", "a.part"})
+    CHECK(part_of(name).empty());
+}
+
+TEST_CASE("other parts of a thing are no older versions, the same part of another is") {
+  const Version shard = version(1, "model-00002-of-00030.safetensors");
+  CHECK(older_versions(shard, {version(2, "model-00001-of-00030.safetensors"),
+                               version(3, "model-v1-00001-of-00030.safetensors"),
+                               version(4, "model.safetensors")})
+            .empty());
+  CHECK(older_versions(shard, {version(2, "model-00002-of-00030.safetensors")}).size() == 1);
+  CHECK(older_versions(version(1, "dump.part2.rar"), {version(2, "dump.part1.rar")}).empty());
+  CHECK(older_versions(version(1, "dump-2.part2.rar"), {version(2, "dump-1.part2.rar")}).size() ==
+        1);
+}

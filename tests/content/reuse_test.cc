@@ -274,3 +274,36 @@ TEST_CASE("groups that cannot be read again are passed over where they may be") 
   CHECK(error_of(contents.index_segments({})).code == ErrorCode::kIo);
   succeed(contents.index_segments({}, Unreadable::kPassedOver));
 }
+
+namespace {
+
+bool is_worthwhile(const std::string& text, const std::string& older) {
+  const MemoryContent content(text);
+  const auto old = old_of({in_memory(older)});
+  succeed(old->index_groups({}));
+  auto outline = make_outline(content.layout(), content, {});
+  REQUIRE(outline.has_value());
+  return ReuseSearch(std::make_shared<const Outline>(*std::move(outline)), old).is_worthwhile();
+}
+
+}  // namespace
+
+TEST_CASE("a new version that was shifted and edited all over is worth the details") {
+  const std::string text = random_text(6'000'000, 14);
+  std::string edited = "odd" + text;
+  for (std::size_t at = 1000; at < edited.size(); at += 100'000) edited[at] ^= 1;
+  CHECK(is_worthwhile(edited, text));
+  // So is what was damaged in many places.
+  std::string damaged = text;
+  for (std::size_t at = 1000; at < damaged.size(); at += 50'000) damaged[at] ^= 1;
+  CHECK(is_worthwhile(text, damaged));
+}
+
+TEST_CASE(
+    "what has nothing, or hardly a group, in common with a content is not worth the details") {
+  const std::string text = random_text(6'000'000, 15), other = random_text(6'000'000, 16);
+  CHECK_FALSE(is_worthwhile(text, other));
+  CHECK_FALSE(is_worthwhile(other + text.substr(0, 40'000), text));
+  CHECK(is_worthwhile(other + text.substr(0, 400'000), text));
+  CHECK_FALSE(is_worthwhile("", text));
+}

@@ -268,3 +268,21 @@ TEST_CASE("of several optional older versions one that cannot be read costs not 
   CHECK(outcome.progress.bytes_fetched < 40'000);
   CHECK(fetched_beside(content, seeder, {broken}).progress.bytes_fetched == kSize);
 }
+
+TEST_CASE("an optional older version that shares nothing is not looked at any closer") {
+  const Content content(kSize), other(kSize + 8);
+  const Seeder seeder(content);
+  const auto outcome = fetched_beside(
+      content, seeder, {std::make_shared<MemoryContent>(std::string(text_of(other.bytes)))});
+  CHECK(outcome.progress.bytes_fetched == kSize);
+  CHECK(outcome.outline_bytes > 0);
+  CHECK(outcome.outline_bytes < kSize / 1000);  // the outline, and no details
+}
+
+TEST_CASE("an optional older version that was shifted and edited is used to the last segment") {
+  const Content content(kSize);
+  const Seeder seeder(content);
+  const auto outcome =
+      fetched_beside(content, seeder, {std::make_shared<MemoryContent>(older_text(content))});
+  CHECK(outcome.progress.bytes_fetched < 40'000);
+}
