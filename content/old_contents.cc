@@ -131,6 +131,11 @@ std::optional<OldPlace> OldContents::find_segment(const Segment& segment) const 
   return OldPlace{found->source, found->offset};
 }
 
+void OldContents::forget_index() {
+  groups_ = {};
+  segments_ = {};
+}
+
 Status OldContents::read(const OldPlace& place, MutableBytes out) const {
   const OldSource& source = sources_[place.source];
   if (place.offset > source.layout.total_bytes ||

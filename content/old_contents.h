@@ -48,6 +48,8 @@ class OldContents {
   // where there is none. Not thread-safe.
   std::optional<OldPlace> find_group(const Segment& group);
   std::optional<OldPlace> find_segment(const Segment& segment) const;
+  // They can still be read, but nothing is found any more.
+  void forget_index();
 
   // Thread-safe. Errors: of the readers; kCorrupt past the end.
   Status read(const OldPlace& place, MutableBytes out) const;

@@ -47,10 +47,12 @@ void join_ranges(std::vector<ByteRange>& ranges, std::size_t most) {
 
 ReusePlan::ReusePlan(Layout layout, std::shared_ptr<const OldContents> old,
                      std::vector<Known> known)
-    : layout_(layout), old_(std::move(old)), known_(std::move(known)) {
+    : layout_(layout) {
+  const auto source = std::make_shared<const Source>(Source{std::move(old), std::move(known)});
+  source_ = source;
   std::size_t ranges = 0;
   for (std::uint32_t least = kMinKnownBytes;; least *= 2) {
-    find_missing(least);
+    find_missing(*source, least);
     ranges = 0;
     for (const PartialChunk& partial : partial_) ranges += partial.missing.size();
     if (ranges <= kMaxRanges || least >= layout_.chunk_bytes) break;
@@ -63,14 +65,15 @@ ReusePlan::ReusePlan(Layout layout, std::shared_ptr<const OldContents> old,
   }
 }
 
-std::size_t ReusePlan::first_known(std::uint64_t offset) const {
-  const auto found = std::partition_point(known_.begin(), known_.end(), [&](const Known& known) {
-    return known.offset + known.bytes <= offset;
+std::size_t ReusePlan::Source::first_known(std::uint64_t offset) const {
+  const auto found = std::partition_point(known.begin(), known.end(), [&](const Known& one) {
+    return one.offset + one.bytes <= offset;
   });
-  return static_cast<std::size_t>(found - known_.begin());
+  return static_cast<std::size_t>(found - known.begin());
 }
 
-void ReusePlan::find_missing(std::uint32_t min_known_bytes) {
+void ReusePlan::find_missing(const Source& source, std::uint32_t min_known_bytes) {
+  const std::vector<Known>& known = source.known;
   whole_ = Bitfield(layout_.chunk_count());
   partial_.clear();
   known_bytes_ = 0;
@@ -89,9 +92,10 @@ void ReusePlan::find_missing(std::uint32_t min_known_bytes) {
       else
         missing.push_back({offset, bytes});
     };
-    for (std::size_t i = first_known(start); i < known_.size() && known_[i].offset < end; ++i) {
-      miss(known_to, std::max(known_[i].offset, start));
-      known_to = std::min(known_[i].offset + known_[i].bytes, end);
+    for (std::size_t i = source.first_known(start); i < known.size() && known[i].offset < end;
+         ++i) {
+      miss(known_to, std::max(known[i].offset, start));
+      known_to = std::min(known[i].offset + known[i].bytes, end);
     }
     miss(known_to, end);
     join_ranges(missing, kMaxRangesOfChunk);
@@ -108,27 +112,28 @@ const PartialChunk* ReusePlan::partial_of(ChunkIndex chunk) const {
   return find_partial(partial_, chunk);
 }
 
-std::shared_ptr<const OldContents> ReusePlan::old() const {
+std::shared_ptr<const ReusePlan::Source> ReusePlan::source() const {
   const std::lock_guard lock(mutex_);
-  return old_;
+  return source_;
 }
 
 void ReusePlan::let_go() const {
   const std::lock_guard lock(mutex_);
-  old_.reset();
+  source_.reset();
 }
 
 // Known runs that are fetched as well stand in no range: what came for them is kept.
 Status ReusePlan::fill(ChunkIndex chunk, MutableBytes bytes) const {
-  const auto old = this->old();
-  if (!old) return Error{ErrorCode::kInterrupted, "the older versions are not read any more"};
+  const auto source = this->source();
+  if (!source) return Error{ErrorCode::kInterrupted, "the older versions are not read any more"};
   const std::uint64_t start = layout_.offset_of(chunk), end = start + bytes.size();
   const PartialChunk* const partial = partial_of(chunk);
   const std::span<const ByteRange> missing =
       partial ? std::span<const ByteRange>(partial->missing) : std::span<const ByteRange>();
   std::size_t next = 0;
-  for (std::size_t i = first_known(start); i < known_.size() && known_[i].offset < end; ++i) {
-    const Known& known = known_[i];
+  const std::vector<Known>& all = source->known;
+  for (std::size_t i = source->first_known(start); i < all.size() && all[i].offset < end; ++i) {
+    const Known& known = all[i];
     std::uint64_t at = std::max(known.offset, start);
     const std::uint64_t to = std::min(known.offset + known.bytes, end);
     while (at < to) {
@@ -141,8 +146,8 @@ Status ReusePlan::fill(ChunkIndex chunk, MutableBytes bytes) const {
         continue;
       }
       const std::uint64_t until = std::min(fetched, to);
-      P2P_TRY(old->read({known.place.source, known.place.offset + (at - known.offset)},
-                        bytes.subspan(at - start, until - at)));
+      P2P_TRY(source->old->read({known.place.source, known.place.offset + (at - known.offset)},
+                                bytes.subspan(at - start, until - at)));
       at = until;
     }
   }
@@ -214,6 +219,7 @@ std::shared_ptr<const ReusePlan> ReuseSearch::plan(const Layout& layout) {
   std::vector<ReusePlan::Known> joined;
   for (const ReusePlan::Known& known : known_) append(joined, known);
   known_ = {};
+  old_->forget_index();
   return std::make_shared<const ReusePlan>(layout, old_, std::move(joined));
 }
 

@@ -56,15 +56,18 @@ class ReusePlan {
                            const HashJob& job) const;
 
  private:
-  void find_missing(std::uint32_t min_known_bytes);
-  std::size_t first_known(std::uint64_t offset) const;
-
-  std::shared_ptr<const OldContents> old() const;
+  // What is needed to fill in chunks.
+  struct Source {
+    std::shared_ptr<const OldContents> old;
+    std::vector<Known> known;
+    std::size_t first_known(std::uint64_t offset) const;
+  };
+  void find_missing(const Source& source, std::uint32_t min_known_bytes);
+  std::shared_ptr<const Source> source() const;
 
   Layout layout_;
   mutable std::mutex mutex_;
-  mutable std::shared_ptr<const OldContents> old_;  // guarded by mutex_
-  std::vector<Known> known_;
+  mutable std::shared_ptr<const Source> source_;  // guarded by mutex_; null once it was let go
   Bitfield whole_;
   std::vector<PartialChunk> partial_;
   std::uint64_t known_bytes_ = 0;
@@ -85,7 +88,7 @@ class ReuseSearch {
   bool is_worthwhile() const;
   // Of consecutive groups, of which each is missing.
   void add_detail(std::size_t first_group, const std::vector<Segment>& segments);
-  // Once.
+  // Once. The old contents forget what was searched in them.
   std::shared_ptr<const ReusePlan> plan(const Layout& layout);
 
  private:

@@ -307,3 +307,28 @@ TEST_CASE(
   CHECK(is_worthwhile(other + text.substr(0, 400'000), text));
   CHECK_FALSE(is_worthwhile("", text));
 }
+
+TEST_CASE("once there is a plan nothing more is found in the old contents, but they are read") {
+  const MemoryContent content(random_text(500'000, 17));
+  const auto old = old_of({in_memory(random_text(500'000, 17))});
+  succeed(old->index_groups({}));
+  const auto outline = make_outline(content.layout(), content, {});
+  REQUIRE(outline.has_value());
+  REQUIRE(old->find_group(outline->groups[0]).has_value());
+  const auto plan =
+      ReuseSearch(std::make_shared<const Outline>(*outline), old).plan(content.layout());
+  CHECK_FALSE(old->find_group(outline->groups[0]).has_value());
+  check_fills(*plan, content);
+}
+
+TEST_CASE("a plan that was let go fills in nothing, and holds no old contents") {
+  const MemoryContent content(random_text(500'000, 18));
+  auto older = in_memory(random_text(500'000, 18));
+  const std::weak_ptr<MemoryContent> held = older;
+  const auto plan = plan_of(content, old_of({std::move(older)}));
+  Bytes bytes(kChunk);
+  succeed(plan->fill(0, bytes));
+  plan->let_go();
+  CHECK(error_of(plan->fill(0, bytes)).code == ErrorCode::kInterrupted);
+  CHECK(held.expired());
+}
