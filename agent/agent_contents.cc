@@ -359,7 +359,8 @@ void Agent::on_download_end(const ContentId& id, const Status& outcome) {
   answer(id, outcome);
 }
 
-void Agent::forget(const ContentId& id) {
+void Agent::forget(const ContentId& forgotten) {
+  const ContentId id = forgotten;  // which may be the key that goes
   Content& content = contents_.at(id);
   const std::uint64_t bytes = bytes_in_store(content);
   counts_.removed += content.holding.in_store();

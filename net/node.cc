@@ -47,9 +47,9 @@ void Node::drop(const SwarmId& swarm) {
     connection.closing = true;
     connection.swarm = nullptr;
   }
-  swarms_.erase(found);
-  accept_psks();
   if (owner_service_) owner_service_->forget_self(swarm);
+  swarms_.erase(found);  // and `swarm` with it, where that is the swarm's own id
+  accept_psks();
 }
 
 PayloadBytes Node::payload() const {
