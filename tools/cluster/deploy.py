@@ -82,7 +82,6 @@ class Lab:
         links[self.names[-1]] = Link(SLOW_RATE, SLOW_RATE)
         self.network = network.Network(links)
         self.versions = {}  # number -> the folder that is released
-        self.links = {}
         self.agent = None
 
     def __enter__(self):
@@ -149,15 +148,10 @@ p2p_tracker_flags={{"http": "0.0.0.0:{TRACKER_HTTP_PORT}"}}
                 "P2P_SSH": f"ssh -F {self.folder}/ssh_config"}
 
     def start_on_control(self, *command, stdout=None):
-        namespace = self.network.namespace("control")
-
-        def enter():
-            network.enter(namespace)
-            network.die_with_parent()
-
         self.log.write(f"\n$ {' '.join(map(str, command))}\n".encode())
         return subprocess.Popen([*map(str, command)], stdin=subprocess.DEVNULL, stdout=stdout or self.log, stderr=self.log,
-                                env=self.environment(), cwd=self.folder, preexec_fn=enter)
+                                env=self.environment(), cwd=self.folder,
+                                preexec_fn=network.within(self.network.namespace("control")))
 
     def on_control(self, *command, may_fail=False):
         """What it printed. Its output is in the log as well."""

@@ -97,13 +97,10 @@ class Host:
             os.chown(path, owner.st_uid, owner.st_gid)
 
     def switch_on(self):
-        def enter():
-            network.enter(self._namespace)
-            network.die_with_parent()
-
         self._process = subprocess.Popen([BOOT, self._base, self._folder, self.name, self._cgroup],
                                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                         stderr=open(self._folder / "boot.log", "ab"), preexec_fn=enter)
+                                         stderr=open(self._folder / "boot.log", "ab"),
+                                         preexec_fn=network.within(self._namespace))
 
     def wait_until_up(self):
         """Until its sshd listens."""

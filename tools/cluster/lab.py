@@ -49,18 +49,13 @@ class Process:
     def prepare(self):
         """Everything but the program itself, which waits for start(). Forking forty takes longer than the first needs to
         get going; so all are there before the first of them starts."""
-        network_namespace = self.lab.network.namespace(self.host)
-
-        def enter():
-            network.enter(network_namespace)
-            network.die_with_parent()
-
         # State (join secrets) is each host's own, as on real ones.
         environment = {**os.environ, "XDG_STATE_HOME": str(self.folder / "state")}
         with open(self.log, "ab") as log:
             self.popen = subprocess.Popen(["sh", "-c", 'read -r go && exec "$@" </dev/null', "p2p", self.lab.binary,
                                            *map(str, self.arguments)], env=environment, stdin=subprocess.PIPE,
-                                          stdout=subprocess.PIPE, stderr=log, cwd=self.folder, preexec_fn=enter)
+                                          stdout=subprocess.PIPE, stderr=log, cwd=self.folder,
+                                          preexec_fn=network.within(self.lab.network.namespace(self.host)))
         os.set_blocking(self.popen.stdout.fileno(), False)
         self.lab.selector.register(self.popen.stdout, selectors.EVENT_READ, self)
 

@@ -57,6 +57,15 @@ def die_with_parent():
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def within(namespace):
+    """For subprocess's preexec_fn: a process that starts in the namespace, and ends with this one."""
+    def enter_and_stay():
+        enter(namespace)
+        die_with_parent()
+
+    return enter_and_stay
+
+
 def check_possible():
     if os.geteuid() != 0:
         raise CannotRun("making network namespaces needs root")
