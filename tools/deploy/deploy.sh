@@ -86,9 +86,14 @@ link_of() {
   echo "$link"
 }
 
+# bundle SCRIPT [LINE]: what the hosts are to run, and what it is to read
+bundle() {
+  cp "$HERE/$1" "$WORK/bundle/script.sh"
+  printf '%s\n' "${2:-}" >"$WORK/bundle/stdin"
+}
+
 install() {
-  cp "$HERE/install.sh" "$WORK/bundle/script.sh"
-  : >"$WORK/bundle/stdin"
+  bundle install.sh
   while (($#)); do
     (($# >= 2)) || usage "$1 needs a file"
     [[ -r $2 ]] || die "there is no file '$2' to read"
@@ -120,15 +125,13 @@ on_versions() {
   else
     link=$version
   fi
-  cp "$HERE/release.sh" "$WORK/bundle/script.sh"
-  printf '%s\n' "$link" >"$WORK/bundle/stdin"
+  bundle release.sh "$link"
   all_hosts "$folder" "$command" - "${@:4}"
 }
 
 status() {
   [[ -n ${1:-} ]] || usage 'status: which folder on the hosts?'
-  cp "$HERE/release.sh" "$WORK/bundle/script.sh"
-  : >"$WORK/bundle/stdin"
+  bundle release.sh
   all_hosts "$1" status
 }
 
